@@ -1,0 +1,126 @@
+"""NumPy or CuPy: which device an array lies on, which kernels work there, checks at the door."""
+
+import sys
+
+import numpy as np
+
+DEVICES = ("cpu", "cuda")
+FLOATS = (np.dtype("float32"), np.dtype("float64"))
+
+
+def is_cupy(a):
+    """Whether `a` is a CuPy array; does not import CuPy."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(a, cupy.ndarray)
+
+
+def device_of(a):
+    """The device of a NumPy or CuPy array: "cpu" or "cuda"."""
+    return "cuda" if is_cupy(a) else "cpu"
+
+
+def check_device(device):
+    """Raise ValueError unless `device` is "cpu" or "cuda", RuntimeError if CUDA cannot be used."""
+    if device not in DEVICES:
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+    if device == "cuda":
+        from . import cuda
+
+        cuda.require()
+
+
+def check_dtype(dtype):
+    """The NumPy dtype of a layer; ValueError if kernels do not have it."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in FLOATS:
+        raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
+    return found
+
+
+def module_of(device):
+    """The array module of a device: numpy or cupy."""
+    if device == "cpu":
+        return np
+    import cupy
+
+    return cupy
+
+
+def kernels_of(device):
+    """The kernels of a device: `gpurnn.kernels.cpu` or `gpurnn.kernels.cuda`."""
+    if device == "cpu":
+        from .kernels import cpu
+
+        return cpu
+    from .kernels import cuda
+
+    return cuda
+
+
+def to_numpy(a):
+    """A NumPy array with the values of `a`: itself, or a copy from the GPU."""
+    return a.get() if is_cupy(a) else np.asarray(a)
+
+
+def to_device(a, device):
+    """`a` on the device: itself if it lies there, else a copy."""
+    if device == "cpu":
+        return to_numpy(a)
+    return module_of(device).asarray(a)
+
+
+def _adopt(a, name):
+    """A NumPy or CuPy array on the memory of `a`, without a copy."""
+    if isinstance(a, np.ndarray) or is_cupy(a):
+        return a
+    if hasattr(a, "detach"):  # a PyTorch tensor refuses to be shared while it requires a gradient
+        a = a.detach()
+    if hasattr(a, "__cuda_array_interface__"):
+        return module_of("cuda").asarray(a)
+    if hasattr(a, "__dlpack__"):
+        on_cpu = a.__dlpack_device__()[0] == 1
+        return np.from_dlpack(a) if on_cpu else module_of("cuda").from_dlpack(a)
+    raise TypeError(f"{name}: expected a NumPy or CuPy array, got {type(a).__name__}")
+
+
+def check_array(a, name, device, dtype=None, shape=None, expected=None):
+    """`a` as a C-contiguous array of the device, checked.
+
+    `dtype` None stands for any integers; `shape` may hold None for any length; `expected`
+    names the shape in the message. Raises TypeError (not an array, wrong device or dtype) or
+    ValueError (wrong shape), naming the argument.
+    """
+    a = _adopt(a, name)
+    if device_of(a) != device:
+        kinds = {"cpu": "a NumPy array", "cuda": "a CuPy array"}
+        raise TypeError(
+            f"{name}: expected {kinds[device]} (the layer's device is {device!r}), "
+            f"got {kinds[device_of(a)]}; arrays are never moved silently"
+        )
+    if dtype is None:
+        if a.dtype.kind not in "iu":
+            raise TypeError(f"{name}: expected integers, got {a.dtype}")
+    elif a.dtype != dtype:
+        raise TypeError(f"{name}: expected {np.dtype(dtype)}, got {a.dtype}")
+    if shape is not None and (
+        len(a.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, a.shape))
+    ):
+        wanted = expected or shape
+        raise ValueError(f"{name}: expected {_shape_text(wanted)}, got {_shape_text(a.shape)}")
+    return module_of(device).ascontiguousarray(a)
+
+
+def _shape_text(shape):
+    if isinstance(shape, str):
+        return shape
+    return "(" + ", ".join(str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def check_size(n, name):
+    """`n` as an int; ValueError unless it is a whole number of at least 1."""
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"{name}: expected an integer of at least 1, got {n!r}")
+    return int(n)

@@ -1,0 +1,72 @@
+"""What a recurrent cell is: a few numbers and the functions of one unit at one step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .kernels.cells import elman, gru, lstm
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The mathematics of one hidden unit of one sequence at one time step.
+
+    All functions are pure, take and return tuples of numbers, and are written with the
+    functions of `gpurnn.kernels.mathematics`. State 0 is the output, the hidden state h.
+
+    - ``forward(x, h, state) -> new, saved``: `x` and `h` hold for each gate the product with
+      the input and with the hidden state (biases included), `state` and `new` the states before
+      and after the step, `saved` what `backward` needs besides the states.
+    - ``backward(saved, state, new, dnew) -> dx, dh, dstate``: gradients by `x`, by `h`, and by
+      `state` as far as it does not go through the recurrent product.
+
+    A cell whose last `late` gates see the hidden state only through a function of the other
+    gates (the reset gate of the original GRU) works in two phases. Then `x` and `h` of the
+    functions above are those of the late gates, and
+
+    - ``gate(x, h, state) -> gated, kept`` comes first: from the early gates, what takes the
+      hidden state's place in the late gates' product, and what ``forward(x, h, state, kept)``
+      needs of them. `saved` still holds all that both phases' backward functions need.
+    - ``backward(saved, state, new, dnew) -> da, carried, dstate`` gives the late gates'
+      gradient, and ``gate_backward(saved, state, carried, dgated) -> da, dstate`` the early
+      gates' and what is to be added to that of the state.
+
+    Attributes
+    ----------
+    name : str
+    gates, states : how many of each
+    saved : how many numbers `forward` saves
+    apart : whether `dx` and `dh` of a step differ (one-phase cells)
+    late, kept, carried : of a two-phase cell: how many late gates, kept and carried numbers
+    """
+
+    name: str
+    gates: int
+    states: int
+    saved: int
+    forward: Callable
+    backward: Callable
+    apart: bool = False
+    late: int = 0
+    kept: int = 0
+    carried: int = 0
+    gate: Callable | None = None
+    gate_backward: Callable | None = None
+
+
+RNN_TANH = Cell("rnn_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)
+RNN_RELU = Cell("rnn_relu", 1, 1, 0, elman.forward_relu, elman.backward_relu)
+LSTM = Cell("lstm", 4, 2, 4, lstm.forward, lstm.backward)
+GRU_RESET_AFTER = Cell("gru_after", 3, 1, 4, gru.forward_after, gru.backward_after, apart=True)
+GRU_RESET_BEFORE = Cell(
+    "gru_before",
+    gates=3,
+    states=1,
+    saved=3,
+    forward=gru.forward_before,
+    backward=gru.backward_before,
+    late=1,
+    kept=2,
+    carried=1,
+    gate=gru.gate_before,
+    gate_backward=gru.gate_backward_before,
+)

@@ -1,0 +1,34 @@
+"""Whether CUDA can be used here, and if not, why not."""
+
+from functools import cache
+
+
+@cache
+def why_not():
+    """Why kernels cannot run on a GPU here, or None if they can."""
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy cannot be imported ({error}): pip install 'gpurnn[cuda13]' or 'gpurnn[cuda12]'"
+    try:
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            return "no CUDA device"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"no CUDA device ({error})"
+    try:
+        from .kernels.cuda import device
+    except ImportError as error:
+        return f"numba-cuda cannot be imported ({error}): pip install 'gpurnn[cuda13]'"
+    return device.why_not()
+
+
+def is_available():
+    """Whether kernels can run on a GPU here."""
+    return why_not() is None
+
+
+def require():
+    """Raise RuntimeError, saying why, unless kernels can run on a GPU here."""
+    reason = why_not()
+    if reason:
+        raise RuntimeError(f"CUDA is not available: {reason}")

@@ -1,0 +1,9 @@
+"""Layers: parameters, shapes and checks around the kernels."""
+
+from .embedding import Embedding
+from .layer import Layer
+from .linear import Linear
+from .networks import GRU, LSTM, RNN
+from .recurrent import Recurrent
+
+__all__ = ["GRU", "LSTM", "RNN", "Embedding", "Layer", "Linear", "Recurrent"]

@@ -1,0 +1,96 @@
+"""What all layers share: parameters, their gradients, the way between devices and files."""
+
+import numpy as np
+
+from ..arrays import check_device, check_dtype, device_of, kernels_of, module_of, to_device, to_numpy
+
+
+class Layer:
+    """Parameters with gradients.
+
+    Attributes
+    ----------
+    params, grads : dict of str to array
+        By PyTorch's names, of the same shapes, dtype and device. Backward passes add into
+        `grads`; optimizers change `params` in place.
+    dtype : numpy.dtype
+    device : "cpu" or "cuda"
+    rng : numpy.random.Generator
+        Source of the initial values, and of dropout's seeds.
+    """
+
+    def __init__(self, dtype, device, rng):
+        check_device(device)
+        self.dtype, self.device = check_dtype(dtype), device
+        self.rng = np.random.default_rng(rng)
+        self.params, self.grads = {}, {}
+
+    def _add_parameter(self, name, value):
+        xp = module_of(self.device)
+        self.params[name] = to_device(np.ascontiguousarray(value, self.dtype), self.device)
+        self.grads[name] = xp.zeros_like(self.params[name])
+
+    def _uniform(self, shape, bound):
+        return self.rng.uniform(-bound, bound, shape)
+
+    @property
+    def kernels(self):
+        """The kernels of the layer's device."""
+        return kernels_of(self.device)
+
+    def zero_grads(self):
+        """Set all gradients to zero, in place."""
+        for gradient in self.grads.values():
+            gradient.fill(0)
+
+    def to(self, device):
+        """Move parameters and gradients to "cpu" or "cuda", in place; returns the layer."""
+        check_device(device)
+        self.params = {name: to_device(a, device) for name, a in self.params.items()}
+        self.grads = {name: to_device(a, device) for name, a in self.grads.items()}
+        self.device = device
+        return self
+
+    def state_dict(self):
+        """A copy of the parameters: dict of name to NumPy array."""
+        return {name: np.array(to_numpy(a)) for name, a in self.params.items()}
+
+    def load_state_dict(self, state):
+        """Set the parameters to those of `state`: name to NumPy, CuPy or PyTorch array.
+
+        The values are converted to the layer's dtype. Nothing is changed if an error is raised.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape differs.
+        """
+        missing, unknown = self.params.keys() - state.keys(), state.keys() - self.params.keys()
+        if missing or unknown:
+            raise ValueError(
+                f"state: expected the names {sorted(self.params)}; missing {sorted(missing)}, "
+                f"unknown {sorted(unknown)}"
+            )
+        values = {}
+        for name, param in self.params.items():
+            value = state[name]
+            value = value.detach().cpu().numpy() if hasattr(value, "detach") else to_numpy(value)
+            if value.shape != param.shape:
+                raise ValueError(f"state[{name!r}]: expected {param.shape}, got {value.shape}")
+            if value.dtype.kind not in "fiu":
+                raise ValueError(f"state[{name!r}]: expected numbers, got {value.dtype}")
+            values[name] = to_device(value.astype(self.dtype), self.device)
+        for name, value in values.items():
+            self.params[name][...] = value
+
+    def _parameter(self, name):
+        """The parameter, checked to lie where the layer's kernels can read it."""
+        value = self.params[name]
+        if device_of(value) != self.device or value.dtype != self.dtype:
+            raise TypeError(
+                f"params[{name!r}]: expected {self.dtype} on {self.device!r}, "
+                f"got {value.dtype} on {device_of(value)!r}"
+            )
+        if not value.flags.c_contiguous:
+            raise ValueError(f"params[{name!r}]: expected a C-contiguous array")
+        return value

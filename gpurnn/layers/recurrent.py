@@ -1,0 +1,231 @@
+"""Stacks of recurrent layers in one or both directions, for any cell."""
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from ..arrays import check_array, check_size, is_cupy, kernels_of, module_of
+from .layer import Layer
+
+
+class Recurrent(Layer):
+    """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
+
+    Parameters
+    ----------
+    cell : Cell
+    input_size, hidden_size, num_layers : int
+    bidirectional : bool
+        Also run from each sequence's end; the outputs of both directions stand side by side.
+    bias : bool
+    dropout : float
+        Share of the outputs of all layers but the last that `forward` sets to zero (the others
+        are divided by 1 - dropout). Calling the layer drops nothing.
+    batch_first : bool
+        Sequences are (B, T, ...) instead of (T, B, ...).
+    dtype : "float32" or "float64"
+    device : "cpu" or "cuda"
+    rng : None, int or numpy.random.Generator
+
+    The parameters have PyTorch's names and shapes: of layer k `weight_ih_lk` (G H, I),
+    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), with the suffix `_reverse`
+    for the reverse direction; at first uniform within ± 1 / sqrt(H).
+    """
+
+    def __init__(
+        self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
+        dropout=0.0, batch_first=False, dtype="float32", device="cpu", rng=None,
+    ):  # fmt: skip
+        super().__init__(dtype, device, rng)
+        self.cell = cell
+        self.input_size = check_size(input_size, "input_size")
+        self.hidden_size = check_size(hidden_size, "hidden_size")
+        self.num_layers = check_size(num_layers, "num_layers")
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise ValueError(f"dropout: expected a number from 0 to below 1, got {dropout!r}")
+        self.bidirectional, self.bias = bool(bidirectional), bool(bias)
+        self.dropout, self.batch_first = float(dropout), bool(batch_first)
+        self.directions = 2 if self.bidirectional else 1
+        rows, bound = cell.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
+        for layer in range(self.num_layers):
+            for suffix in ("", "_reverse")[: self.directions]:
+                shapes = {
+                    "weight_ih": (rows, self._inputs(layer)),
+                    "weight_hh": (rows, self.hidden_size),
+                }
+                if self.bias:
+                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                for kind, shape in shapes.items():
+                    self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
+
+    def __call__(self, x, state=None, lengths=None):
+        """Run the sequences; keep nothing, drop nothing.
+
+        Parameters
+        ----------
+        x : array (T, B, I), or (B, T, I) if `batch_first`
+        state : array (L D, B, H), or for an LSTM a pair (h, c) of such; None stands for zeros
+        lengths : integers (B,), from 1 to T, in any order; None stands for T everywhere
+
+        Returns
+        -------
+        y : array (T, B, D H), or (B, T, D H); zero past the sequences' ends
+        state : as `state`, after each sequence's last step
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong device, dtype or shape, T or B is 0, or a length is
+            out of range.
+        """
+        y, state, _ = self._run(x, state, lengths, keep=False)
+        return y, state
+
+    def forward(self, x, state=None, lengths=None):
+        """As calling the layer, but for training: with dropout, and with the way back.
+
+        Returns
+        -------
+        y, state : as from a call
+        backward : callable
+            ``backward(dy, dstate=None) -> dx, dstate``: from the gradients by `y` and the
+            final state those by `x` and the initial state; adds those by the parameters into
+            `grads`. To be called before the parameters change.
+        """
+        return self._run(x, state, lengths, keep=True)
+
+    def _inputs(self, layer):
+        return self.input_size if layer == 0 else self.hidden_size * self.directions
+
+    def _recurrence(self, layer):
+        return self._recurrences[self.device, self._inputs(layer)]
+
+    @cached_property
+    def _recurrences(self):
+        return _Recurrences(self.cell, self.hidden_size, self.dtype)
+
+    def _arrays(self, layer, direction, of):
+        """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters, or of the gradients."""
+        suffix = f"_l{layer}" + ("_reverse" if direction else "")
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        if of == "grads":
+            return tuple(self.grads.get(kind + suffix) for kind in kinds)
+        return tuple(
+            self._parameter(kind + suffix) if kind + suffix in self.params else None
+            for kind in kinds
+        )
+
+    def _run(self, x, state, lengths, keep):
+        x = self._check_sequences(x, "x", self.input_size)
+        steps, batch = x.shape[:2]
+        states = self._check_state(state, "state", batch)
+        lengths = _check_lengths(lengths, steps, batch)
+        xp, hidden, layers = module_of(self.device), self.hidden_size, range(self.num_layers)
+        allocate = xp.empty if lengths is None else xp.zeros
+        finals, tapes, seeds = xp.empty_like(states), [], []
+        for layer in layers:
+            if layer and keep and self.dropout:
+                seeds.append(int(self.rng.integers(2**63)))
+                x = self.kernels.dropout(x, self.dropout, seeds[-1])
+            y = allocate((steps, batch, hidden * self.directions), self.dtype)
+            for direction in range(self.directions):
+                index = layer * self.directions + direction
+                finals[:, index], tape = self._recurrence(layer).forward(
+                    self._arrays(layer, direction, "params"), x, states[:, index], lengths,
+                    bool(direction), y, direction * hidden, keep,
+                )  # fmt: skip
+                tapes.append(tape)
+            x = y
+        weights = [
+            [self._arrays(layer, d, "params") for d in range(self.directions)] for layer in layers
+        ]
+
+        def backward(dy, dstate=None):
+            dy = self._check_sequences(dy, "dy", hidden * self.directions, (steps, batch))
+            dstates = self._check_state(dstate, "dstate", batch)
+            dinitial = xp.empty_like(dstates)
+            for layer in reversed(layers):
+                dx = allocate((steps, batch, self._inputs(layer)), self.dtype)
+                for direction in range(self.directions):
+                    index = layer * self.directions + direction
+                    dinitial[:, index] = self._recurrence(layer).backward(
+                        weights[layer][direction], tapes[index], dy, direction * hidden,
+                        dstates[:, index], self._arrays(layer, direction, "grads"),
+                        dx, bool(direction),
+                    )  # fmt: skip
+                if layer and self.dropout:
+                    dx = self.kernels.dropout(dx, self.dropout, seeds[layer - 1])
+                dy = dx
+            return self._outward(dy), self._state_of(dinitial)
+
+        return self._outward(y), self._state_of(finals), backward if keep else None
+
+    def _outward(self, sequences):
+        """From (T, B, ...) to what the caller expects."""
+        if self.batch_first:
+            return module_of(self.device).ascontiguousarray(sequences.swapaxes(0, 1))
+        return sequences
+
+    def _state_of(self, states):
+        """From (S, L D, B, H) to what the caller expects."""
+        return states[0] if self.cell.states == 1 else tuple(states)
+
+    def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
+        order = (1, 0) if self.batch_first else (0, 1)
+        lead = tuple(steps_and_batch[i] for i in order)
+        letters = tuple("TB"[i] if n is None else n for i, n in zip(order, lead))
+        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*letters, width))
+        if a.shape[0] == 0 or a.shape[1] == 0:
+            raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
+        if self.batch_first:
+            a = module_of(self.device).ascontiguousarray(a.swapaxes(0, 1))
+        return a
+
+    def _check_state(self, state, name, batch):
+        """A state as one array (S, L D, B, H)."""
+        xp, count = module_of(self.device), self.cell.states
+        shape = (self.num_layers * self.directions, batch, self.hidden_size)
+        if state is None:
+            return xp.zeros((count, *shape), self.dtype)
+        if count == 1:
+            return check_array(state, name, self.device, self.dtype, shape)[None]
+        if not isinstance(state, (tuple, list)) or len(state) != count:
+            got = type(state).__name__
+            if isinstance(state, (tuple, list)):
+                got += f" of {len(state)}"
+            raise TypeError(f"{name}: expected a tuple of {count} arrays, got {got}")
+        return xp.stack(
+            [
+                check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
+                for i, part in enumerate(state)
+            ]
+        )
+
+
+class _Recurrences(dict):
+    """The time loops of a stack, by device and input size, made when first asked for."""
+
+    def __init__(self, cell, hidden_size, dtype):
+        super().__init__()
+        self._cell, self._hidden_size, self._dtype = cell, hidden_size, dtype
+
+    def __missing__(self, key):
+        device, inputs = key
+        made = kernels_of(device).Recurrence(self._cell, inputs, self._hidden_size, self._dtype)
+        return self.setdefault(key, made)
+
+
+def _check_lengths(lengths, steps, batch):
+    """The lengths as integers on the host; None where all are the number of steps."""
+    if lengths is None:
+        return None
+    lengths = lengths.get() if is_cupy(lengths) else np.asarray(lengths)
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"lengths: expected integers, got {lengths.dtype}")
+    if lengths.shape != (batch,):
+        raise ValueError(f"lengths: expected ({batch},), got {lengths.shape}")
+    if lengths.min() < 1 or lengths.max() > steps:
+        wrong = lengths[(lengths < 1) | (lengths > steps)][0]
+        raise ValueError(f"lengths: expected 1 to {steps}, got {wrong}")
+    return None if (lengths == steps).all() else lengths.astype(np.intp)

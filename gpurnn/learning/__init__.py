@@ -1,0 +1,1 @@
+"""Learning: losses, optimizers, schedules, the training loop."""

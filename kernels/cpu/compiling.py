@@ -1,0 +1,27 @@
+"""How CPU kernels are compiled: without the GIL, with IEEE division, kept on disk."""
+
+from numba import njit
+from numba.core.compiler import CompileResult
+
+from ..cache import DiskCache
+
+
+def kernel(identity):
+    """Decorate a function that Python calls; what it calls in turn is compiled into it.
+
+    `identity` distinguishes it from other kernels, of other cells above all.
+    """
+
+    def decorate(function):
+        dispatcher = njit(nogil=True, error_model="numpy")(function)
+        dispatcher._cache = DiskCache(
+            f"cpu {identity}",
+            reduce=lambda compiled: compiled._reduce(),
+            rebuild=lambda context, parts: CompileResult._rebuild(context, *parts),
+        )
+        return dispatcher
+
+    return decorate
+
+
+inlined = njit(error_model="numpy", forceinline=True)

@@ -1,0 +1,76 @@
+"""Affine maps of rows: y = x Wᵀ + b, and back."""
+
+import numpy as np
+
+from .compiling import kernel
+from .product import (
+    add_column_sums,
+    add_outer_product,
+    empty_panels,
+    multiply_panels,
+    pack_panels,
+)
+from .threads import run_parallel, shares, split
+
+
+@kernel("pack_weight")
+def _pack(weight, transposed, bias, panels):
+    """Pack Wᵀ (I, O) with the bias ahead if `transposed`, else W (O, I) itself."""
+    rows, columns = np.arange(weight.shape[0]), np.arange(weight.shape[1])
+    if transposed:
+        start = rows if bias.size else np.full(rows.size, -1)
+        pack_panels(weight.reshape(-1), rows * columns.size, columns, bias, start, panels)
+    else:
+        start = np.full(columns.size, -1)
+        pack_panels(weight.reshape(-1), columns, rows * columns.size, bias, start, panels)
+
+
+@kernel("multiply_rows")
+def _multiply(a, first, last, panels, c):
+    """Rows first .. last - 1 of C = A @ B, B packed."""
+    rows = np.arange(first, last)
+    multiply_panels(
+        a.reshape(-1), rows * a.shape[1], rows.size, 1, a.shape[1], panels,
+        c.reshape(-1), rows * c.shape[1], 0, c.shape[1], False,
+    )  # fmt: skip
+
+
+@kernel("add_weight_gradient")
+def _add_weight_gradient(dy, first, last, x, dweight, dbias):
+    rows, columns = np.arange(dy.shape[0]), np.arange(first, last)
+    outputs, inputs = dy.shape[1], x.shape[1]
+    add_outer_product(
+        dy.reshape(-1), rows * outputs, columns, x.reshape(-1), rows * inputs, inputs,
+        dweight.reshape(-1), columns * inputs,
+    )  # fmt: skip
+    if dbias.size:
+        add_column_sums(dy.reshape(-1), rows * outputs, columns, dbias[first:last])
+
+
+def _panels(weight, transposed, bias=None):
+    outputs, inputs = weight.shape
+    columns, depth = (outputs, inputs) if transposed else (inputs, outputs)
+    panels = empty_panels(columns, depth, weight.dtype)
+    _pack(weight, transposed, np.empty(0, weight.dtype) if bias is None else bias, panels)
+    return panels
+
+
+def _spread_rows(a, panels, c):
+    bounds = split(len(a), shares(2 * a.size * c.shape[1]))
+    run_parallel(_multiply, [(a, first, last, panels, c) for first, last in bounds])
+
+
+def linear_forward(x, weight, bias, y):
+    """y (N, O) = x (N, I) @ weight (O, I)ᵀ + bias (O,) or None."""
+    _spread_rows(x, _panels(weight, True, bias), y)
+
+
+def linear_backward(x, weight, dy, dx, dweight, dbias):
+    """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
+    _spread_rows(dy, _panels(weight, False), dx)
+    nothing = np.empty(0, dy.dtype)
+    bounds = split(dy.shape[1], shares(2 * dy.size * x.shape[1]))
+    run_parallel(
+        _add_weight_gradient,
+        [(dy, a, b, x, dweight, nothing if dbias is None else dbias) for a, b in bounds],
+    )

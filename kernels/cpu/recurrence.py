@@ -1,0 +1,201 @@
+"""One layer and direction on the CPU: packs the weights, spreads the sequences over threads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .backward import backward_rows
+from .compiling import kernel
+from .forward import forward_rows
+from .product import add_column_sums, add_outer_product, empty_panels, pack_panels
+from .simd import lanes_of
+from .threads import run_parallel, shares, split
+
+_pack = kernel("pack_panels")(pack_panels.py_func)
+
+
+@kernel("weight_gradients")
+def _weight_gradients(
+    dxg, dhg, valid, columns, x, h, gated, early, weight_rows, dw_ih, dw_hh, db_ih, db_hh
+):
+    """Add what the given gate columns contribute; see `Recurrence._add_weight_gradients`."""
+    depth = dxg.shape[2] * dxg.shape[3]
+    dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
+    inputs, hidden, padded = dw_ih.shape[1], dw_hh.shape[1], h.shape[2]
+    gates = valid * depth
+    add_outer_product(
+        dx_flat, gates, columns, x.reshape(-1), valid * inputs, inputs,
+        dw_ih.reshape(-1), weight_rows * inputs,
+    )  # fmt: skip
+    add_outer_product(
+        dh_flat, gates, columns[:early], h.reshape(-1), valid * padded, hidden,
+        dw_hh.reshape(-1), weight_rows[:early] * hidden,
+    )  # fmt: skip
+    add_outer_product(
+        dh_flat, gates, columns[early:], gated.reshape(-1), valid * padded, hidden,
+        dw_hh.reshape(-1), weight_rows[early:] * hidden,
+    )  # fmt: skip
+    if db_ih.size:
+        sums = np.zeros(columns.size, dxg.dtype)
+        add_column_sums(dx_flat, gates, columns, sums)
+        for i in range(columns.size):
+            db_ih[weight_rows[i]] += sums[i]
+        sums[:] = 0
+        add_column_sums(dh_flat, gates, columns, sums)
+        for i in range(columns.size):
+            db_hh[weight_rows[i]] += sums[i]
+
+
+@dataclass
+class Tape:
+    """What the forward pass keeps for the backward pass."""
+
+    x: np.ndarray
+    lengths: np.ndarray | None
+    reverse: bool
+    history: np.ndarray
+    saved: np.ndarray
+    gated: np.ndarray
+
+
+class Recurrence:
+    """The time loops of one cell, for one input and hidden size and dtype.
+
+    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh).
+    """
+
+    def __init__(self, cell, input_size, hidden_size, dtype):
+        self.cell, self.inputs, self.hidden, self.dtype = cell, input_size, hidden_size, np.dtype(dtype)
+        lanes = lanes_of(dtype)
+        self.padded = -(-hidden_size // lanes) * lanes
+        self._early = cell.gates - cell.late
+        # Gate g, unit j: column g H' + j of the kernels, row g H + j of the weights, -1 between.
+        columns = np.arange(cell.gates * self.padded)
+        gate, unit = np.divmod(columns, self.padded)
+        self._weight_row = np.where(unit < hidden_size, gate * hidden_size + unit, -1)
+        self._nothing = np.empty(0, dtype)
+
+    def _packed(self, source, column_offsets, depth_offsets, start=None, start_index=None):
+        panels = empty_panels(column_offsets.size, depth_offsets.size, self.dtype)
+        if start is None:
+            start, start_index = self._nothing, np.full(column_offsets.size, -1)
+        _pack(source.reshape(-1), column_offsets, depth_offsets, start, start_index, panels)
+        return panels
+
+    def _forward_panels(self, weights):
+        w_ih, w_hh, b_ih, b_hh = weights
+        rows, early = self._weight_row, self._early * self.padded
+
+        def packed(w, rows, bias):
+            offsets = np.where(rows < 0, -1, rows * w.shape[1])
+            return self._packed(w, offsets, np.arange(w.shape[1]), bias, rows)
+
+        return (
+            packed(w_ih, rows, b_ih),
+            packed(w_hh, rows[:early], b_hh),
+            packed(w_hh, rows[early:], b_hh),
+        )
+
+    def _backward_panels(self, weights):
+        w_ih, w_hh = weights[:2]
+        rows, early = self._weight_row, self._early * self.padded
+
+        def packed(w, rows):
+            width = w.shape[1]
+            return self._packed(w, np.arange(width), np.where(rows < 0, -1, rows * width))
+
+        return packed(w_ih, rows), packed(w_hh, rows[:early]), packed(w_hh, rows[early:])
+
+    def _shares(self, lengths, steps, batch):
+        """For each thread its sequences by falling length, and how many of them reach each step."""
+        valid = steps * batch if lengths is None else int(lengths.sum())
+        per_step = self.cell.gates * self.hidden * (self.hidden + self.inputs)
+        threads = min(batch, shares(2 * valid * per_step))
+        if lengths is None:
+            parts = [np.arange(first, last) for first, last in split(batch, threads)]
+            return [(rows, np.full(steps, rows.size)) for rows in parts]
+        order = np.argsort(-lengths, kind="stable")
+        parts = [order[i::threads] for i in range(threads)]
+        return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+
+    def forward(self, weights, x, state, lengths, reverse, y, column, keep):
+        """Run a whole batch of sequences.
+
+        x (T, B, I), state (S, B, H), lengths (B,) or None; writes H columns from `column` on of
+        y (T, B, ...), which holds zeros past the sequences' ends already. Returns the final
+        state (S, B, H) and, if `keep`, a tape, else None.
+        """
+        steps, batch = x.shape[:2]
+        slots = steps + 1 if keep else 2
+        cell, sequences = self.cell, np.arange(batch)
+        history = np.empty((cell.states, slots, batch, self.padded), self.dtype)
+        ends = np.full(batch, steps) if lengths is None else lengths
+        first, last = (ends % slots, 0) if reverse else (0, ends % slots)
+        history[:, first, sequences, : self.hidden] = state
+        history[:, first, sequences, self.hidden :] = 0
+        rows_kept = steps * batch if keep else 0
+        saved = np.empty((rows_kept, cell.saved, self.padded), self.dtype)
+        gated_rows = (rows_kept or batch) if cell.late else 0
+        gated = np.empty((gated_rows, self.padded), self.dtype)
+        wx, wh, wq = self._forward_panels(weights)
+        run_parallel(
+            forward_rows(cell, self.dtype),
+            [
+                (
+                    x, rows, counts, wx, wh, wq, self.hidden, history,
+                    y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
+                )
+                for rows, counts in self._shares(lengths, steps, batch)
+            ],
+        )  # fmt: skip
+        final = np.ascontiguousarray(history[:, last, sequences, : self.hidden])
+        return final, Tape(x, lengths, reverse, history, saved, gated) if keep else None
+
+    def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
+        """Back-propagate through the whole batch.
+
+        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), adds into
+        `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by the
+        initial state.
+        """
+        steps, batch = tape.x.shape[:2]
+        cell = self.cell
+        dxg = np.empty((steps, batch, cell.gates, self.padded), self.dtype)
+        dhg = np.empty_like(dxg) if cell.apart else dxg
+        dstate = dstate.copy()
+        panels = self._backward_panels(weights)
+        run_parallel(
+            backward_rows(cell, self.dtype),
+            [
+                (
+                    dy.reshape(-1), column, dy.shape[2], rows, counts, *panels, self.hidden,
+                    tape.history, tape.saved, dxg, dhg, dstate, dx, resume, tape.reverse,
+                )
+                for rows, counts in self._shares(tape.lengths, steps, batch)
+            ],
+        )  # fmt: skip
+        self._add_weight_gradients(tape, dxg, dhg, grads)
+        return dstate
+
+    def _add_weight_gradients(self, tape, dxg, dhg, grads):
+        """The large products of the gates' gradients with the inputs and the hidden states."""
+        steps, batch = tape.x.shape[:2]
+        if tape.lengths is None:
+            valid = np.arange(steps * batch)
+        else:
+            valid = np.flatnonzero(np.arange(steps)[:, None] < tape.lengths)
+        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
+        dw_ih, dw_hh, db_ih, db_hh = grads
+        if db_ih is None:
+            db_ih = db_hh = self._nothing
+        work = 2 * valid.size * self.cell.gates * self.hidden * (self.hidden + self.inputs)
+        calls = []
+        for first, last in split(self.hidden, shares(work)):
+            units, gates = np.arange(first, last), np.arange(self.cell.gates)[:, None]
+            columns = (gates * self.padded + units).reshape(-1)
+            weight_rows = (gates * self.hidden + units).reshape(-1)
+            calls.append((
+                dxg, dhg, valid, columns, tape.x, previous, tape.gated,
+                self._early * units.size, weight_rows, dw_ih, dw_hh, db_ih, db_hh,
+            ))  # fmt: skip
+        run_parallel(_weight_gradients, calls)

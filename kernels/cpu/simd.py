@@ -1,0 +1,464 @@
+"""Vectors for Numba: a type whose values are LLVM vectors, as wide as the host's registers.
+
+A function of scalars in plain Python, compiled for arguments of this type, works on a whole
+vector at a time. Nothing is left to the compiler's judgement: LLVM's own loop vectoriser
+gives up on the many arrays of a recurrent step, since it would have to prove them disjoint.
+"""
+
+import operator
+import os
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import (
+    intrinsic,
+    lower_builtin,
+    models,
+    register_model,
+    type_callable,
+)
+
+
+def _register_bytes():
+    """Width in bytes of the host's vector registers; GPURNN_VECTOR_BYTES overrides (16, 32, 64)."""
+    forced = os.environ.get("GPURNN_VECTOR_BYTES")
+    if forced:
+        if forced not in ("16", "32", "64"):
+            raise ValueError(f"GPURNN_VECTOR_BYTES: expected 16, 32 or 64, got {forced!r}")
+        return int(forced)
+    llvm.initialize_native_target()
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    return 32 if features.get("avx2") and features.get("fma") else 16
+
+
+REGISTER_BYTES = _register_bytes()
+
+
+def lanes_of(dtype):
+    """How many numbers of a NumPy dtype one vector holds."""
+    return REGISTER_BYTES // np.dtype(dtype).itemsize
+
+
+class Vector(types.Type):
+    """`lanes` floats in one register."""
+
+    def __init__(self, element):
+        self.element = element
+        self.lanes = REGISTER_BYTES * 8 // element.bitwidth
+        super().__init__(name=f"Vector({element} x {self.lanes})")
+
+
+class Mask(types.Type):
+    """`lanes` truth values: what comparing two vectors gives."""
+
+    def __init__(self, lanes):
+        self.lanes = lanes
+        super().__init__(name=f"Mask({lanes})")
+
+
+def _float_ir(element):
+    return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
+
+
+def _vector_ir(vector):
+    return ir.VectorType(_float_ir(vector.element), vector.lanes)
+
+
+def _integer_ir(vector):
+    return ir.VectorType(ir.IntType(vector.element.bitwidth), vector.lanes)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _vector_ir(fe_type))
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), fe_type.lanes))
+
+
+def _splat(builder, scalar, lanes):
+    seed = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    one = builder.insert_element(seed, scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(one, seed, zeros)
+
+
+def _as_vector(context, builder, value, ty, vector):
+    if ty == vector:
+        return value
+    return _splat(builder, context.cast(builder, value, ty, vector.element), vector.lanes)
+
+
+def _common(*operands):
+    """The one vector type among operands of which the rest are numbers; None if there is none."""
+    vectors = {t for t in operands if isinstance(t, Vector)}
+    if len(vectors) == 1 and all(isinstance(t, (Vector, types.Number)) for t in operands):
+        return vectors.pop()
+    return None
+
+
+def _register_binary(op, instruction, result):
+    @type_callable(op)
+    def _type(context):
+        def typer(a, b):
+            vector = _common(a, b)
+            return vector and result(vector)
+
+        return typer
+
+    def lower(context, builder, sig, args):
+        vector = _common(*sig.args)
+        a, b = (_as_vector(context, builder, v, t, vector) for v, t in zip(args, sig.args))
+        return instruction(builder, a, b)
+
+    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(op, *pair)(lower)
+
+
+def _comparison(symbol):
+    # "unordered or not equal" for !=, ordered for the rest: what IEEE and Python say of NaN.
+    compare = ir.IRBuilder.fcmp_unordered if symbol == "!=" else ir.IRBuilder.fcmp_ordered
+    return lambda builder, a, b: compare(builder, symbol, a, b)
+
+
+for _op, _instruction in (
+    (operator.add, ir.IRBuilder.fadd),
+    (operator.sub, ir.IRBuilder.fsub),
+    (operator.mul, ir.IRBuilder.fmul),
+    (operator.truediv, ir.IRBuilder.fdiv),
+):
+    _register_binary(_op, _instruction, lambda vector: vector)
+for _op, _symbol in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+    (operator.ne, "!="),
+):
+    _register_binary(_op, _comparison(_symbol), lambda vector: Mask(vector.lanes))
+
+
+@type_callable(operator.neg)
+def _type_neg(context):
+    return lambda a: a if isinstance(a, Vector) else None
+
+
+@lower_builtin(operator.neg, Vector)
+def _lower_neg(context, builder, sig, args):
+    return builder.fneg(args[0])
+
+
+@intrinsic
+def select(typingctx, mask, a, b):
+    """`a` where the mask is true, `b` elsewhere."""
+    vector = _common(a, b)
+    if not isinstance(mask, Mask) or vector is None:
+        return None
+
+    def codegen(context, builder, sig, args):
+        yes, no = (_as_vector(context, builder, v, t, vector) for v, t in zip(args[1:], sig.args[1:]))
+        return builder.select(args[0], yes, no)
+
+    return vector(mask, a, b), codegen
+
+
+def _declare(builder, name, function_type):
+    existing = builder.module.globals.get(name)
+    return existing or ir.Function(builder.module, function_type, name)
+
+
+def _llvm_call(builder, name, vector_type, args):
+    suffix = "f32" if isinstance(vector_type.element, ir.FloatType) else "f64"
+    function_type = ir.FunctionType(vector_type, [vector_type] * len(args))
+    return builder.call(
+        _declare(builder, f"llvm.{name}.v{vector_type.count}{suffix}", function_type), args
+    )
+
+
+def _vector_function(name, arity, doc):
+    def typed(vector, *operands):
+        def codegen(context, builder, sig, args):
+            values = [_as_vector(context, builder, v, t, vector) for v, t in zip(args, sig.args)]
+            return _llvm_call(builder, name, _vector_ir(vector), values)
+
+        return vector(*operands), codegen
+
+    if arity == 1:
+
+        def function(typingctx, a):
+            return typed(a, a) if isinstance(a, Vector) else None
+    else:
+
+        def function(typingctx, a, b, c):
+            vector = _common(a, b, c)
+            return typed(vector, a, b, c) if vector else None
+
+    function.__doc__ = doc
+    return intrinsic(function)
+
+
+fma = _vector_function("fma", 3, "a * b + c, rounded once.")
+sqrt = _vector_function("sqrt", 1, "Square root.")
+absolute = _vector_function("fabs", 1, "Absolute value.")
+
+
+@intrinsic
+def bits(typingctx, a):
+    """The vector's bits as integers, held in a vector of the integer type's own: see `IntVector`."""
+    if not isinstance(a, Vector):
+        return None
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], _integer_ir(a))
+
+    return IntVector(a)(a), codegen
+
+
+class IntVector(types.Type):
+    """The integers of a vector's width: exists only to take floats apart and put them together."""
+
+    def __init__(self, vector):
+        self.vector = vector
+        super().__init__(name=f"Int{vector}")
+
+
+@register_model(IntVector)
+class _IntVectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _integer_ir(fe_type.vector))
+
+
+@intrinsic
+def power_of_two(typingctx, shifted):
+    """2 ** n, for the integer n that stands in the low bits of the IntVector `shifted`.
+
+    n from -126 to 127 (float32), -1022 to 1023 (float64); the bits above n's are shifted out.
+    """
+    if not isinstance(shifted, IntVector):
+        return None
+    vector = shifted.vector
+    mantissa, bias = (23, 127) if vector.element.bitwidth == 32 else (52, 1023)
+
+    def codegen(context, builder, sig, args):
+        ints = _integer_ir(vector)
+        raised = builder.shl(args[0], ir.Constant(ints, [mantissa] * vector.lanes))
+        biased = builder.add(raised, ir.Constant(ints, [bias << mantissa] * vector.lanes))
+        return builder.bitcast(biased, _vector_ir(vector))
+
+    return vector(shifted), codegen
+
+
+@intrinsic
+def halves(typingctx, shifted, origin):
+    """Two IntVectors whose sum is `shifted - origin`, each about half of it."""
+    if not isinstance(shifted, IntVector) or origin != shifted:
+        return None
+
+    def codegen(context, builder, sig, args):
+        n = builder.sub(*args)
+        low = builder.ashr(n, ir.Constant(n.type, [1] * n.type.count))
+        return context.make_tuple(builder, sig.return_type, (low, builder.sub(n, low)))
+
+    return types.UniTuple(shifted, 2)(shifted, origin), codegen
+
+
+def _pointer(context, builder, array_type, array, index, target):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), target.as_pointer())
+
+
+def _array_vector(array):
+    if isinstance(array, types.Array) and isinstance(array.dtype, types.Float):
+        return Vector(array.dtype)
+    return None
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """The vector that begins at `index` of a contiguous 1-d array."""
+    vector = _array_vector(array)
+    if vector is None:
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer = _pointer(context, builder, array, *args, _vector_ir(vector))
+        return builder.load(pointer, align=vector.element.bitwidth // 8)
+
+    return vector(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """Write the vector `value` from `index` on."""
+    vector = _array_vector(array)
+    if vector is None or _common(vector, value) != vector:
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer = _pointer(context, builder, array, *args[:2], _vector_ir(vector))
+        full = _as_vector(context, builder, args[2], value, vector)
+        builder.store(full, pointer, align=vector.element.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+def _first_lanes(builder, count, lanes):
+    numbers = ir.Constant(ir.VectorType(ir.IntType(64), lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, _splat(builder, count, lanes))
+
+
+def _masked_name(kind, vector):
+    suffix = f"v{vector.lanes}f{vector.element.bitwidth}.p0"
+    return f"llvm.masked.{kind}.{suffix}"
+
+
+def masked_load(builder, vector, pointer, count):
+    """Emit the load of the first `count` lanes; the others are 0."""
+    full = _vector_ir(vector)
+    mask = _first_lanes(builder, count, vector.lanes)
+    signature = ir.FunctionType(full, [pointer.type, ir.IntType(32), mask.type, full])
+    function = _declare(builder, _masked_name("load", vector), signature)
+    align = ir.Constant(ir.IntType(32), vector.element.bitwidth // 8)
+    zero = ir.Constant(full, [0.0] * vector.lanes)
+    return builder.call(function, [pointer, align, mask, zero])
+
+
+def masked_store(builder, vector, value, pointer, count):
+    """Emit the store of the first `count` lanes."""
+    mask = _first_lanes(builder, count, vector.lanes)
+    signature = ir.FunctionType(
+        ir.VoidType(), [value.type, pointer.type, ir.IntType(32), mask.type]
+    )
+    function = _declare(builder, _masked_name("store", vector), signature)
+    align = ir.Constant(ir.IntType(32), vector.element.bitwidth // 8)
+    builder.call(function, [value, pointer, align, mask])
+
+
+@intrinsic
+def load_part(typingctx, array, index, count):
+    """As `load`, of the first `count` lanes only; the others are 0 and their memory is not touched."""
+    vector = _array_vector(array)
+    if vector is None:
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer = _pointer(context, builder, array, *args[:2], _vector_ir(vector))
+        return masked_load(builder, vector, pointer, args[2])
+
+    return vector(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_part(typingctx, array, index, value, count):
+    """As `store`, of the first `count` lanes only; the memory of the others is not touched."""
+    vector = _array_vector(array)
+    if vector is None or value != vector:
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer = _pointer(context, builder, array, *args[:2], _vector_ir(vector))
+        masked_store(builder, vector, args[2], pointer, args[3])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value, types.intp), codegen
+
+
+@intrinsic
+def load_each(typingctx, arrays, index, count):
+    """From each of a tuple of arrays the vector at `index`, its first `count` lanes."""
+    if not isinstance(arrays, types.UniTuple) or _array_vector(arrays.dtype) is None:
+        return None
+    vector = _array_vector(arrays.dtype)
+
+    def codegen(context, builder, sig, args):
+        values = []
+        for array in cgutils.unpack_tuple(builder, args[0]):
+            pointer = _pointer(context, builder, arrays.dtype, array, args[1], _vector_ir(vector))
+            values.append(masked_load(builder, vector, pointer, args[2]))
+        return context.make_tuple(builder, sig.return_type, values)
+
+    return types.UniTuple(vector, len(arrays))(arrays, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_each(typingctx, arrays, index, values, count):
+    """Write each vector of a tuple into the array of the same place in `arrays`."""
+    if not isinstance(arrays, types.UniTuple) or len(values) > len(arrays):
+        return None
+    vector = _array_vector(arrays.dtype)
+
+    def codegen(context, builder, sig, args):
+        targets = cgutils.unpack_tuple(builder, args[0])
+        for array, value in zip(targets, cgutils.unpack_tuple(builder, args[2])):
+            pointer = _pointer(context, builder, arrays.dtype, array, args[1], _vector_ir(vector))
+            masked_store(builder, vector, value, pointer, args[3])
+        return context.get_dummy_value()
+
+    return types.void(arrays, types.intp, values, types.intp), codegen
+
+
+@intrinsic
+def sum_lanes(typingctx, a):
+    """The sum of a vector's lanes, in the fixed order of a balanced tree."""
+    if not isinstance(a, Vector):
+        return None
+
+    def codegen(context, builder, sig, args):
+        value, lanes = args[0], a.lanes
+        while lanes > 1:
+            lanes //= 2
+            wide = value.type.count
+            order = ir.VectorType(ir.IntType(32), lanes)
+            low, high = (
+                builder.shuffle_vector(value, value, ir.Constant(order, list(part)))
+                for part in (range(lanes), range(lanes, wide))
+            )
+            value = builder.fadd(low, high)
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return a.element(a), codegen
+
+
+@intrinsic
+def broadcast(typingctx, like, value):
+    """A vector like `like` (a vector, or an array of its numbers), `value` in every lane."""
+    vector = like if isinstance(like, Vector) else _array_vector(like)
+    if vector is None or not isinstance(value, types.Number):
+        return None
+
+    def codegen(context, builder, sig, args):
+        return _as_vector(context, builder, args[1], value, vector)
+
+    return vector(like, value), codegen
+
+
+def polynomial(coefficients):
+    """A function of a vector: the polynomial with these coefficients, the highest power first."""
+
+    def evaluate(typingctx, x):
+        if not isinstance(x, Vector):
+            return None
+
+        def codegen(context, builder, sig, args):
+            terms = [
+                ir.Constant(_vector_ir(x), [coefficient] * x.lanes) for coefficient in coefficients
+            ]
+            value = terms[0]
+            for term in terms[1:]:
+                value = _llvm_call(builder, "fma", _vector_ir(x), (value, args[0], term))
+            return value
+
+        return x(x), codegen
+
+    return intrinsic(evaluate)

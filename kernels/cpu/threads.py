@@ -1,0 +1,82 @@
+"""The threads that kernels run on: a pool of Python threads, since kernels release the GIL.
+
+Numba's own parallel loops depend on a threading layer that may abort on concurrent calls or
+after a fork. Here concurrent calls share the pool, a forked child makes its own, and work that
+one thread does in a few microseconds never leaves the caller's.
+"""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+SMALL = 200_000  # multiplications and additions; below, waking a thread costs more than it saves
+
+
+def _available_cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_lock = threading.Lock()
+_count = _available_cores()
+_pool = None
+
+
+def get_num_threads():
+    """How many threads a CPU kernel may use."""
+    return _count
+
+
+def set_num_threads(n):
+    """Let CPU kernels use `n` threads (at first: as many as there are cores for the process).
+
+    Raises
+    ------
+    ValueError
+        If `n` is not a whole number of at least 1.
+    """
+    global _count, _pool
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"n: expected an integer of at least 1, got {n!r}")
+    with _lock:
+        _count, _pool = n, None
+
+
+def _forget_pool():
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def shares(work):
+    """Over how many threads to spread `work` operations."""
+    return 1 if work < SMALL else _count
+
+
+def run_parallel(function, calls):
+    """Call `function` with each tuple of arguments in `calls`, the first in this thread."""
+    if len(calls) == 1:
+        function(*calls[0])
+        return
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_count - 1, thread_name_prefix="gpurnn")
+        # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
+        others = [_pool.submit(function, *arguments) for arguments in calls[1:]]
+    try:
+        function(*calls[0])
+    finally:
+        for other in others:
+            other.result()
+
+
+def split(total, parts):
+    """Bounds [(first, last), ...] of `total` things in at most `parts` nearly equal, nonempty parts."""
+    parts = max(1, min(parts, total))
+    bounds = [total * i // parts for i in range(parts + 1)]
+    return list(zip(bounds, bounds[1:]))
