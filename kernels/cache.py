@@ -18,6 +18,7 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
+from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 
@@ -37,11 +38,11 @@ def folder():
 
 
 @cache
-def sources_digest():
-    """Hash of every source file of the kernels and of the versions that compile them."""
-    digest = hashlib.sha256()
+def sources_digest(target):
+    """Hash of all source files of a target's kernels ("cpu", "cuda") and of what compiles them."""
+    digest = hashlib.sha256(target.encode())
     here = Path(__file__).parent
-    for path in sorted(here.rglob("*.py")):
+    for path in sorted([*here.glob("*.py"), *here.glob("cells/*.py"), *here.glob(f"{target}/*.py")]):
         digest.update(str(path.relative_to(here)).encode())
         digest.update(path.read_bytes())
     versions = (sys.version, platform.machine(), numba.__version__, llvmlite.__version__, np.__version__)
@@ -49,52 +50,64 @@ def sources_digest():
     return digest.hexdigest()
 
 
-class DiskCache:
+def _file(target, key):
+    text = f"{sources_digest(target)} {key}"
+    return folder() / f"{hashlib.sha256(text.encode()).hexdigest()}.kernel"
+
+
+def load_bytes(target, key):
+    """What `save_bytes` kept for a target, a key and these very sources, or None."""
+    try:
+        return _file(target, key).read_bytes()
+    except OSError:
+        return None
+
+
+def save_bytes(target, key, data):
+    """Keep `data` for a target and a key, if the disk lets us."""
+    try:
+        file = _file(target, key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.replace(temporary, file)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError:
+        pass
+
+
+class DispatcherCache:
     """What a Numba dispatcher expects of its cache; one file for each kernel and signature.
 
-    Parameters
-    ----------
-    identity : str
-        All that distinguishes the kernel from others made of the same sources.
-    rebuild : callable
-        (target context, what the compiled object's ``_reduce`` gave) -> compiled object.
-    reduce : callable
-        Compiled object -> what `rebuild` needs.
+    `identity` is all that distinguishes the kernel from others made of the same sources.
     """
 
-    def __init__(self, identity, reduce, rebuild):
-        self._identity, self._reduce, self._rebuild = identity, reduce, rebuild
+    def __init__(self, identity):
+        self._identity = identity
         self.cache_path = str(folder())
 
-    def _file(self, signature, context):
-        parts = (self._identity, str(signature), context.codegen().magic_tuple(), sources_digest())
-        return folder() / f"{hashlib.sha256(repr(parts).encode()).hexdigest()}.kernel"
+    def _key(self, signature, context):
+        return f"{self._identity} {signature} {context.codegen().magic_tuple()}"
 
     def load_overload(self, signature, context):
         """The compiled kernel, or None."""
         context.refresh()
-        try:
-            return self._rebuild(context, pickle.loads(self._file(signature, context).read_bytes()))
-        except FileNotFoundError:
+        data = load_bytes("cpu", self._key(signature, context))
+        if data is None:
             return None
+        try:
+            return CompileResult._rebuild(context, *pickle.loads(data))
         except Exception:  # a damaged file can raise anything at all
             return None
 
-    def save_overload(self, signature, compiled, context=None):
-        """Keep the compiled kernel, if the disk lets us."""
-        try:
-            file = self._file(signature, context or compiled.target_context)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=file.parent)
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    stream.write(dumps(self._reduce(compiled)))
-                os.replace(temporary, file)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        except OSError:
-            pass
+    def save_overload(self, signature, compiled):
+        """Keep the compiled kernel."""
+        key = self._key(signature, compiled.target_context)
+        save_bytes("cpu", key, dumps(compiled._reduce()))
 
     def enable(self):
         """Numba calls these on every cache; ours is always on."""

@@ -41,3 +41,10 @@ def text_of(function):
         elif isinstance(value, (int, float)):
             parts.append(repr(value))
     return " ".join(parts)
+
+
+def text_of_cell(cell):
+    """All of a cell that goes into kernels."""
+    functions = (cell.forward, cell.backward, cell.gate, cell.gate_backward)
+    numbers = (cell.gates, cell.states, cell.saved, cell.apart, cell.late, cell.kept, cell.carried)
+    return f"{numbers} " + " ".join(text_of(f) for f in functions if f)

@@ -10,9 +10,9 @@ from functools import cache
 
 import numpy as np
 
-from ..specialise import specialise
+from ..specialise import specialise, text_of_cell
 from .compiling import inlined, kernel
-from .forward import BLOCK_ROWS, cell_text
+from .forward import BLOCK_ROWS
 from .functions import REPLACEMENTS
 from .product import multiply_panels
 from .simd import lanes_of, load, load_part, store
@@ -142,7 +142,7 @@ def backward_rows(cell, dtype):
     step = (_two_phase if cell.late else _one_phase)(cell, lanes)
     carried_count = cell.carried
 
-    @kernel(f"backward_rows {cell_text(cell)} {dtype}")
+    @kernel(f"backward_rows {text_of_cell(cell)} {dtype}")
     def backward(
         dy, dy_offset, dy_stride, rows, counts, wx, wh, wq, hidden, history, tape, dxg, dhg, dstate,
         dx, resume, reverse,

@@ -1,9 +1,8 @@
 """How CPU kernels are compiled: without the GIL, with IEEE division, kept on disk."""
 
 from numba import njit
-from numba.core.compiler import CompileResult
 
-from ..cache import DiskCache
+from ..cache import DispatcherCache
 
 
 def kernel(identity):
@@ -14,11 +13,7 @@ def kernel(identity):
 
     def decorate(function):
         dispatcher = njit(nogil=True, error_model="numpy")(function)
-        dispatcher._cache = DiskCache(
-            f"cpu {identity}",
-            reduce=lambda compiled: compiled._reduce(),
-            rebuild=lambda context, parts: CompileResult._rebuild(context, *parts),
-        )
+        dispatcher._cache = DispatcherCache(identity)
         return dispatcher
 
     return decorate

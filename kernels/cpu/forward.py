@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from ..specialise import specialise, text_of
+from ..specialise import specialise, text_of_cell
 from .compiling import inlined, kernel
 from .functions import REPLACEMENTS
 from .product import multiply_panels
@@ -20,13 +20,6 @@ from .simd import lanes_of, store, store_part
 from .tuples import gather, scatter
 
 BLOCK_ROWS = 64  # rows of a block of the input product: its results stay in the cache till used
-
-
-def cell_text(cell):
-    """All that a kernel of this cell depends on, for the cache."""
-    functions = (cell.forward, cell.backward, cell.gate, cell.gate_backward)
-    numbers = (cell.gates, cell.states, cell.saved, cell.apart, cell.late, cell.kept, cell.carried)
-    return f"{numbers} " + " ".join(text_of(f) for f in functions if f)
 
 
 def _one_phase(cell, lanes):
@@ -141,7 +134,7 @@ def forward_rows(cell, dtype):
     step = (_two_phase if cell.late else _one_phase)(cell, lanes)
     kept_count = cell.kept
 
-    @kernel(f"forward_rows {cell_text(cell)} {dtype}")
+    @kernel(f"forward_rows {text_of_cell(cell)} {dtype}")
     def forward(
         x, rows, counts, wx, wh, wq, hidden, history, y, y_offset, y_stride, tape, gated, keep, reverse
     ):

@@ -18,7 +18,7 @@ def _softmax_kernel(dtype):
     def rows(logits, targets, ignored, scale, first, last, dlogits, losses):
         classes = logits.shape[1]
         padded = (classes + lanes - 1) // lanes * lanes
-        row = np.full(padded, -np.inf, logits.dtype)  # what stands past the end weighs exp(-inf) = 0
+        row = np.empty(padded, logits.dtype)
         gradient = dlogits.reshape(-1)
         for n in range(first, last):
             if targets[n] == ignored:
@@ -26,6 +26,7 @@ def _softmax_kernel(dtype):
                 losses[n] = 0
                 continue
             row[:classes] = logits[n]
+            row[classes:] = -np.inf  # weighs nothing
             largest = logits[n, 0]
             for k in range(1, classes):
                 largest = max(largest, logits[n, k])

@@ -1,0 +1,19 @@
+"""CUDA's kernels, behind the functions that `gpurnn.kernels.cpu` has too."""
+
+from .elementwise import apply_map, dropout, sum_of_squares
+from .embedding import embedding_backward, embedding_forward
+from .linear import linear_backward, linear_forward
+from .losses import softmax_cross_entropy
+from .recurrence import Recurrence
+
+__all__ = [
+    "Recurrence",
+    "apply_map",
+    "dropout",
+    "embedding_backward",
+    "embedding_forward",
+    "linear_backward",
+    "linear_forward",
+    "softmax_cross_entropy",
+    "sum_of_squares",
+]

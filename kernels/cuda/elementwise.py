@@ -1,0 +1,87 @@
+"""Maps over whole arrays, sums of squares, dropout."""
+
+from functools import cache
+
+import cupy
+import numpy as np
+from numba import types
+
+from ..random import random_24_bits
+from ..specialise import specialise, text_of
+from .device import ELEMENTS, INTEGER, cuda, floats, inlined
+from .functions import REPLACEMENTS
+from .launching import Kernel
+from .tuples import gather_each, scatter_each
+
+THREADS = 256
+
+
+def _grid(size):
+    return (-(-size // THREADS), 1, 1)
+
+
+@cache
+def map_kernel(function, dtype, array_count, scalar_count, written):
+    """The kernel that applies `function` to arrays and scalars, and writes the first arrays."""
+    values_of = specialise(function, REPLACEMENTS, inlined)
+    read, write = gather_each(array_count), scatter_each(written)
+
+    def run(arrays, scalars, size):
+        i = cuda.grid(1)
+        if i < size:
+            write(arrays, i, values_of(read(arrays, i), scalars))
+
+    pointers = types.UniTuple(floats(dtype), array_count)
+    numbers = types.UniTuple(ELEMENTS[np.dtype(dtype)], scalar_count)
+    return Kernel(f"map {text_of(function)} {dtype}", run, (pointers, numbers, INTEGER))
+
+
+@cache
+def _values_written(function, array_count, scalar_count):
+    """How many values a map gives, found by trying it on ones."""
+    return len(function((1.0,) * array_count, (1.0,) * scalar_count))
+
+
+def apply_map(function, arrays, scalars):
+    """Replace the first arrays' numbers by the values of `function`, number by number.
+
+    `function` takes a tuple with a number of each array and the tuple of scalars, and returns
+    the new numbers of the first arrays. All arrays are contiguous, of one size and dtype.
+    """
+    dtype, size = arrays[0].dtype, arrays[0].size
+    written = _values_written(function, len(arrays), len(scalars))
+    run = map_kernel(function, dtype, len(arrays), len(scalars), written)
+    run(_grid(size), (THREADS, 1, 1), *arrays, *(dtype.type(s) for s in scalars), size)
+
+
+def sum_of_squares(array):
+    """Sum of the squares of all numbers, a 0-d float64 array."""
+    return cupy.square(array.reshape(-1)).sum(dtype=np.float64)
+
+
+@cache
+def dropout_kernel(dtype):
+    """The kernel of `dropout`."""
+    random = inlined(random_24_bits)
+
+    def run(x, y, size, threshold, scale, seed):
+        i = cuda.grid(1)
+        if i < size:
+            kept = random(seed, np.uint64(i)) >= threshold
+            y[i] = x[i] * scale if kept else type(scale)(0)
+
+    element, pointer = ELEMENTS[np.dtype(dtype)], floats(dtype)
+    signature = (pointer, pointer, INTEGER, types.uint64, element, types.uint64)
+    return Kernel(f"dropout {dtype}", run, signature)
+
+
+def dropout(x, rate, seed):
+    """A copy of `x` with a share `rate` of its numbers set to 0, the rest divided by 1 - rate.
+
+    The same seed drops the same numbers, on every device: the backward pass is the same call.
+    """
+    y = cupy.empty_like(x)
+    threshold, scale = np.uint64(rate * 2**24), x.dtype.type(1 / (1 - rate))
+    kernel = dropout_kernel(x.dtype)
+    kernel(_grid(x.size), (THREADS, 1, 1), x, y, x.size, threshold, scale, np.uint64(seed))
+    return y

@@ -1,0 +1,118 @@
+"""One step forward, fused: recurrent product, biases, cell, new states; for any cell.
+
+Layouts (all C-contiguous): xg (T, B, G, H) products with the input; history (S, slots, B, H)
+states; tape (T, B, R, H) what the cell saves; gated and kept (B, K, H) of two-phase cells. The
+host passes pointers to step t's part. A sequence that has ended keeps its states, so that the
+last slot holds everybody's final state.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ..specialise import specialise, text_of_cell
+from .device import INTEGER, INTEGERS, cuda, floats, inlined
+from .functions import REPLACEMENTS
+from .launching import Kernel
+from .tiles import COLUMNS, ROWS, gates_product
+from .tuples import add, copy, gather, scatter
+
+
+@cache
+def forward_step(cell, dtype):
+    """The kernel of a one-phase cell."""
+    dtype = np.dtype(dtype)
+    function, product = specialise(cell.forward, REPLACEMENTS, inlined), gates_product(cell.gates, dtype)
+    gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
+    put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
+    gate_count, saved_count = cell.gates, cell.saved
+
+    def forward(
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, old, new, plane, y, y_stride, tape, keep
+    ):
+        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
+        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        present = b < batch
+        sums = product(old, b * hidden, w_hh, hidden, hidden, present)
+        if not present or j >= hidden:
+            return
+        at = b * hidden + j
+        if t >= lengths[b]:
+            keep_states(old, at, new, at, plane)
+            return
+        x = plus(gates(xg, b * gate_count * hidden + j, hidden), gates(b_ih, j, hidden))
+        values, saved = function(x, plus(sums, gates(b_hh, j, hidden)), states(old, at, plane))
+        put_states(new, at, plane, values)
+        y[b * y_stride + j] = values[0]
+        if keep:
+            saves(tape, b * saved_count * hidden + j, hidden, saved)
+
+    f, i = floats(dtype), INTEGER
+    types = (i, INTEGERS, i, i, f, f, f, f, f, f, i, f, i, f, i)
+    return Kernel(f"forward_step {text_of_cell(cell)} {dtype}", forward, types)
+
+
+@cache
+def gate_step(cell, dtype):
+    """The kernel of a two-phase cell's first phase."""
+    dtype, early_count = np.dtype(dtype), cell.gates - cell.late
+    function, product = specialise(cell.gate, REPLACEMENTS, inlined), gates_product(early_count, dtype)
+    early, plus, states = gather(early_count), add(early_count), gather(cell.states)
+    keeps, gate_count, kept_count = scatter(cell.kept), cell.gates, cell.kept
+
+    def gate(batch, hidden, xg, b_ih, b_hh, w_hh, old, plane, gated, kept):
+        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
+        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        present = b < batch
+        sums = product(old, b * hidden, w_hh, hidden, hidden, present)
+        if not present or j >= hidden:
+            return
+        at = b * hidden + j
+        x = plus(early(xg, b * gate_count * hidden + j, hidden), early(b_ih, j, hidden))
+        value, passed = function(x, plus(sums, early(b_hh, j, hidden)), states(old, at, plane))
+        gated[at] = value
+        keeps(kept, b * kept_count * hidden + j, hidden, passed)
+
+    f, i = floats(dtype), INTEGER
+    return Kernel(f"gate_step {text_of_cell(cell)} {dtype}", gate, (i, i, f, f, f, f, f, i, f, f))
+
+
+@cache
+def late_step(cell, dtype):
+    """The kernel of a two-phase cell's second phase; the weights and biases are the late gates'."""
+    dtype = np.dtype(dtype)
+    function, product = specialise(cell.forward, REPLACEMENTS, inlined), gates_product(cell.late, dtype)
+    late, plus, states = gather(cell.late), add(cell.late), gather(cell.states)
+    put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
+    kept_values, gate_count, kept_count = gather(cell.kept), cell.gates, cell.kept
+    early_count, saved_count = cell.gates - cell.late, cell.saved
+
+    def forward(
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, gated, kept, old, new, plane,
+        y, y_stride, tape, keep,
+    ):  # fmt: skip
+        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
+        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        present = b < batch
+        sums = product(gated, b * hidden, w_hh, hidden, hidden, present)
+        if not present or j >= hidden:
+            return
+        at = b * hidden + j
+        if t >= lengths[b]:
+            keep_states(old, at, new, at, plane)
+            return
+        x_at = (b * gate_count + early_count) * hidden + j
+        values, saved = function(
+            plus(late(xg, x_at, hidden), late(b_ih, j, hidden)),
+            plus(sums, late(b_hh, j, hidden)),
+            states(old, at, plane),
+            kept_values(kept, b * kept_count * hidden + j, hidden),
+        )
+        put_states(new, at, plane, values)
+        y[b * y_stride + j] = values[0]
+        if keep:
+            saves(tape, b * saved_count * hidden + j, hidden, saved)
+
+    f, i = floats(dtype), INTEGER
+    types = (i, INTEGERS, i, i, f, f, f, f, f, f, f, f, i, f, i, f, i)
+    return Kernel(f"late_step {text_of_cell(cell)} {dtype}", forward, types)

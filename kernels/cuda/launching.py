@@ -1,0 +1,62 @@
+"""Kernels as Numba compiles and CuPy launches them.
+
+Numba turns a kernel into PTX, which is kept on disk; CuPy loads and launches it. So a launch is
+on CuPy's current stream by itself, takes raw pointers, never synchronises, and costs a
+fraction of a launch through Numba's dispatcher, which would inspect every CuPy array.
+"""
+
+import re
+
+import cupy
+
+from ..cache import load_bytes, save_bytes
+from .device import compile_ptx
+
+
+class Kernel:
+    """A CUDA kernel.
+
+    Parameters
+    ----------
+    identity : str
+        All that distinguishes it from kernels made of the same sources.
+    function : callable
+        In Numba's CUDA Python.
+    argument_types : tuple of Numba types
+    """
+
+    def __init__(self, identity, function, argument_types):
+        self.identity, self._function, self.argument_types = identity, function, tuple(argument_types)
+        self._loaded = {}
+
+    def ptx(self, capability):
+        """The kernel's PTX for a compute capability, a pair of ints."""
+        key = f"{self.identity} {self.argument_types} {capability}"
+        text = load_bytes("cuda", key)
+        if text is None:
+            text = compile_ptx(self._function, self.argument_types, capability).encode()
+            save_bytes("cuda", key, text)
+        return text.decode()
+
+    def __call__(self, grid, block, *arguments):
+        """Launch on CuPy's current stream: CuPy arrays, pointers as ints, NumPy scalars."""
+        device = cupy.cuda.runtime.getDevice()
+        function = self._loaded.get(device)
+        if function is None:
+            function = self._loaded[device] = self._load(device)
+        function(grid, block, arguments)
+
+    def _load(self, device):
+        digits = cupy.cuda.Device(device).compute_capability
+        ptx = self.ptx((int(digits[:-1]), int(digits[-1])))
+        module = cupy.cuda.function.Module()
+        module.load(_machine_code(ptx, digits))
+        return module.get_function(re.search(r"\.entry\s+([\w$]+)", ptx).group(1))
+
+
+def _machine_code(ptx, digits):
+    """PTX assembled by the toolkit's own linker: a driver may be too old for its PTX version."""
+    from cuda.core import Program, ProgramOptions
+
+    options = ProgramOptions(arch=f"sm_{digits}")
+    return bytes(Program(ptx, "ptx", options).compile("cubin").code)
