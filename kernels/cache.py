@@ -12,7 +12,6 @@ import pickle
 import platform
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 import llvmlite
@@ -37,9 +36,8 @@ def folder():
     return Path(user).expanduser() / "gpurnn"
 
 
-@cache
-def sources_digest(target):
-    """Hash of all source files of a target's kernels ("cpu", "cuda") and of what compiles them."""
+def _sources_digest(target):
+    """Hash of all source files of a target's kernels and of what compiles them."""
     digest = hashlib.sha256(target.encode())
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *here.glob("cells/*.py"), *here.glob(f"{target}/*.py")]):
@@ -50,8 +48,13 @@ def sources_digest(target):
     return digest.hexdigest()
 
 
+# Taken as the sources are imported, not when a kernel is first compiled: a file edited in
+# between would lend its name to the old code.
+_DIGESTS = {target: _sources_digest(target) for target in ("cpu", "cuda")}
+
+
 def _file(target, key):
-    text = f"{sources_digest(target)} {key}"
+    text = f"{_DIGESTS[target]} {key}"
     return folder() / f"{hashlib.sha256(text.encode()).hexdigest()}.kernel"
 
 

@@ -63,8 +63,8 @@ def _one_phase(cell, lanes):
                     put_gates(dh_flat, offsets[r] + j, padded, dh)
                 put_states(carry, carry_at + j, carry_plane, dstate)
         multiply_panels(
-            dh_flat, offsets, count, 1, gate_count * padded, wh, carry, carry_offsets, 0,
-            wh.shape[0] * wh.shape[2], True,
+            dh_flat, offsets, count, gate_count * padded, wh, carry, carry_offsets,
+            wh.shape[0] * wh.shape[2], np.bool_(True),
         )  # fmt: skip
 
     return step
@@ -105,8 +105,9 @@ def _two_phase(cell, lanes):
                 put_carried(carried, r * carried_count * padded + j, padded, passed)
                 put_states(carry, carry_at + j, carry_plane, dstate)
         multiply_panels(
-            dx_flat, offsets, count, 1, late_count * padded, wq, dgated, carry_offsets, 0, width, False
-        )
+            dx_flat, offsets, count, late_count * padded, wq, dgated, carry_offsets, width,
+            np.bool_(False),
+        )  # fmt: skip
         for r in range(count):
             at, carry_at = t * batch + rows[r], carry_offsets[r]
             old = (before * batch + rows[r]) * padded
@@ -122,8 +123,9 @@ def _two_phase(cell, lanes):
                 so_far = states(carry, carry_at + j, carry_plane)
                 put_states(carry, carry_at + j, carry_plane, add_states(so_far, dstate))
         multiply_panels(
-            dx_flat, offsets, count, 1, early_count * padded, wh, carry, carry_offsets, 0, width, True
-        )
+            dx_flat, offsets, count, early_count * padded, wh, carry, carry_offsets, width,
+            np.bool_(True),
+        )  # fmt: skip
 
     return step
 
@@ -173,8 +175,9 @@ def backward_rows(cell, dtype):
                 for j in range(hidden):
                     dstate[s, rows[r], j] = carry[s * carry_plane + r * width + j]
 
-        inputs, depth, filled = dx.shape[2], gate_count * padded, 0
-        dx_offsets = np.empty(offsets.size, np.intp)
+        inputs, depth = dx.shape[2], gate_count * padded
+        dx_flat, dxg_flat = dx.reshape(-1), dxg.reshape(-1)
+        dx_offsets, filled = np.empty(offsets.size, np.intp), np.intp(0)
         for t in range(steps):
             for r in range(counts[t]):
                 at = t * batch + rows[r]
@@ -182,12 +185,9 @@ def backward_rows(cell, dtype):
                 filled += 1
                 if filled == offsets.size:
                     multiply_panels(
-                        dxg.reshape(-1), offsets, filled, 1, depth, wx,
-                        dx.reshape(-1), dx_offsets, 0, inputs, resume,
-                    )  # fmt: skip
-                    filled = 0
-        multiply_panels(
-            dxg.reshape(-1), offsets, filled, 1, depth, wx, dx.reshape(-1), dx_offsets, 0, inputs, resume
-        )
+                        dxg_flat, offsets, filled, depth, wx, dx_flat, dx_offsets, inputs, resume
+                    )
+                    filled = np.intp(0)
+        multiply_panels(dxg_flat, offsets, filled, depth, wx, dx_flat, dx_offsets, inputs, resume)
 
     return backward

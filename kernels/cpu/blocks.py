@@ -21,16 +21,16 @@ def _block_of(rows):
     """The product of a block of exactly `rows` rows."""
 
     @intrinsic
-    def multiply(typingctx, a, a_offsets, row, a_step, panel, start, c, c_offsets, column, depth, resume):
+    def multiply(typingctx, a, a_offsets, row, panel, start, c, c_offsets, c_row, column, depth, resume):
         vector = Vector(a.dtype)
 
         def codegen(context, builder, sig, args):
             def data(ty, value):
                 return context.make_array(ty)(context, builder, value).data
 
-            a_data, panel_data, c_data = data(a, args[0]), data(panel, args[4]), data(c, args[6])
-            a_rows, c_rows = data(a_offsets, args[1]), data(c_offsets, args[7])
-            step, depth_, wide = args[3], args[9], _vector_ir(vector)
+            a_data, panel_data, c_data = data(a, args[0]), data(panel, args[3]), data(c, args[5])
+            a_rows, c_rows = data(a_offsets, args[1]), data(c_offsets, args[6])
+            depth_, wide = args[9], _vector_ir(vector)
             size = vector.element.bitwidth // 8
             intp = args[2].type
 
@@ -48,12 +48,13 @@ def _block_of(rows):
                     for v in range(VECTORS)
                 ]
 
-            first_row = at(panel_data, args[5])
+            first_row = at(panel_data, args[4])
             a_pointers, c_pointers = [], []
             for r in range(rows):
-                index = builder.add(args[2], number(r))
-                a_pointers.append(at(a_data, builder.load(at(a_rows, index))))
-                c_pointers.append(at(c_data, builder.load(at(c_rows, index)), args[8]))
+                a_row = builder.load(at(a_rows, args[2], number(r)))
+                c_row_ = builder.load(at(c_rows, args[7], number(r)))
+                a_pointers.append(at(a_data, a_row))
+                c_pointers.append(at(c_data, c_row_, args[8]))
             # The block starts from what C holds, or from the row that heads the panel: the bias.
             begin = [
                 builder.load(p, align=size)
@@ -73,10 +74,9 @@ def _block_of(rows):
                 phi.add_incoming(value, before)
             here = builder.mul(builder.add(k, number(1)), number(VECTORS * vector.lanes))
             across = [builder.load(p, align=size) for p in vectors_at(at(first_row, here))]
-            reach = builder.mul(k, step)
             fused = []
             for r in range(rows):
-                value = _splat(builder, builder.load(at(a_pointers[r], reach)), vector.lanes)
+                value = _splat(builder, builder.load(at(a_pointers[r], k)), vector.lanes)
                 for v in range(VECTORS):
                     operands = (value, across[v], sums[r * VECTORS + v])
                     fused.append(_llvm_call(builder, "fma", wide, operands))
@@ -98,8 +98,8 @@ def _block_of(rows):
             return context.get_dummy_value()
 
         arguments = (
-            a, a_offsets, types.intp, types.intp, panel, types.intp,
-            c, c_offsets, types.intp, types.intp, types.boolean,
+            a, a_offsets, types.intp, panel, types.intp,
+            c, c_offsets, types.intp, types.intp, types.intp, types.boolean,
         )  # fmt: skip
         return types.void(*arguments), codegen
 
@@ -113,19 +113,19 @@ def _block_up_to(most):
     if most == 1:
 
         @njit
-        def multiply(rows, a, a_offsets, row, a_step, panel, start, c, c_offsets, column, depth, resume):
-            exact(a, a_offsets, row, a_step, panel, start, c, c_offsets, column, depth, resume)
+        def multiply(rows, a, a_offsets, row, panel, start, c, c_offsets, c_row, column, depth, resume):
+            exact(a, a_offsets, row, panel, start, c, c_offsets, c_row, column, depth, resume)
     else:
         fewer = _block_up_to(most - 1)
 
         @njit
-        def multiply(rows, a, a_offsets, row, a_step, panel, start, c, c_offsets, column, depth, resume):
+        def multiply(rows, a, a_offsets, row, panel, start, c, c_offsets, c_row, column, depth, resume):
             if rows == most:
-                exact(a, a_offsets, row, a_step, panel, start, c, c_offsets, column, depth, resume)
+                exact(a, a_offsets, row, panel, start, c, c_offsets, c_row, column, depth, resume)
             else:
                 fewer(
-                    rows, a, a_offsets, row, a_step, panel, start,
-                    c, c_offsets, column, depth, resume,
+                    rows, a, a_offsets, row, panel, start,
+                    c, c_offsets, c_row, column, depth, resume,
                 )  # fmt: skip
 
     return multiply
@@ -134,7 +134,7 @@ def _block_up_to(most):
 multiply_block = _block_up_to(ROWS)
 """Product of a block of `rows` (1 to ROWS) rows and one panel, see the head of this file.
 
-Row r of A begins at element `a_offsets[row + r]` of `a`, its elements lie `a_step` apart; the
-panel begins at `start` of `panel`; row r of C begins at `c_offsets[row + r] + column` of `c`.
+Row r of A begins at element `a_offsets[row + r]` of `a`, the panel at `start` of `panel`, row r
+of C at `c_offsets[c_row + r] + column` of `c`.
 Starts from C if `resume`, else from the panel's first row. Writes VECTORS whole vectors a row.
 """

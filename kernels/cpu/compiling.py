@@ -3,6 +3,7 @@
 from numba import njit
 
 from ..cache import DispatcherCache
+from .simd import REGISTER_BYTES
 
 
 def kernel(identity):
@@ -13,7 +14,7 @@ def kernel(identity):
 
     def decorate(function):
         dispatcher = njit(nogil=True, error_model="numpy")(function)
-        dispatcher._cache = DispatcherCache(identity)
+        dispatcher._cache = DispatcherCache(f"{identity} {REGISTER_BYTES}")
         return dispatcher
 
     return decorate

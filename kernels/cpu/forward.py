@@ -38,7 +38,9 @@ def _one_phase(cell, lanes):
         for r in range(count):
             h_offsets[r] = (before * batch + rows[r]) * padded
         stride = wh.shape[0] * wh.shape[2]
-        multiply_panels(states_flat, h_offsets, count, 1, hidden, wh, hg, hg_offsets, 0, stride, False)
+        multiply_panels(
+            states_flat, h_offsets, count, hidden, wh, hg, hg_offsets, stride, np.bool_(False)
+        )
         for r in range(count):
             x_at, h_at, old = (x_first + r) * x_stride, hg_offsets[r], h_offsets[r]
             new = (after * batch + rows[r]) * padded
@@ -81,7 +83,9 @@ def _two_phase(cell, lanes):
         for r in range(count):
             h_offsets[r] = (before * batch + rows[r]) * padded
         stride = wh.shape[0] * wh.shape[2]
-        multiply_panels(states_flat, h_offsets, count, 1, hidden, wh, hg, hg_offsets, 0, stride, False)
+        multiply_panels(
+            states_flat, h_offsets, count, hidden, wh, hg, hg_offsets, stride, np.bool_(False)
+        )
         for r in range(count):
             x_at, h_at, old = (x_first + r) * x_stride, hg_offsets[r], h_offsets[r]
             q_at = (gated_row + rows[r]) * padded
@@ -96,7 +100,9 @@ def _two_phase(cell, lanes):
         for r in range(count):
             h_offsets[r] = (gated_row + rows[r]) * padded
         stride = wq.shape[0] * wq.shape[2]
-        multiply_panels(gated_flat, h_offsets, count, 1, hidden, wq, hg, hg_offsets, 0, stride, False)
+        multiply_panels(
+            gated_flat, h_offsets, count, hidden, wq, hg, hg_offsets, stride, np.bool_(False)
+        )
         for r in range(count):
             x_at = (x_first + r) * x_stride + early_count * padded
             h_at, old = hg_offsets[r], (before * batch + rows[r]) * padded
@@ -154,16 +160,16 @@ def forward_rows(cell, dtype):
         kept = np.empty(count * kept_count * padded, x.dtype)
         for first in range(0, steps, block):
             last = min(first + block, steps)
-            filled = 0
+            filled = np.intp(0)
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s
                 for r in range(counts[t]):
                     x_offsets[filled] = (t * batch + rows[r]) * width
                     filled += 1
             multiply_panels(
-                x_flat, x_offsets, filled, 1, width, wx, xg, xg_offsets, 0, x_stride, False
+                x_flat, x_offsets, filled, width, wx, xg, xg_offsets, x_stride, np.bool_(False)
             )
-            used = 0
+            used = np.intp(0)
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s
                 before, after = (t + 1, t) if reverse else (t, t + 1)

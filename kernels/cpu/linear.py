@@ -30,8 +30,8 @@ def _multiply(a, first, last, panels, c):
     """Rows first .. last - 1 of C = A @ B, B packed."""
     rows = np.arange(first, last)
     multiply_panels(
-        a.reshape(-1), rows * a.shape[1], rows.size, 1, a.shape[1], panels,
-        c.reshape(-1), rows * c.shape[1], 0, c.shape[1], False,
+        a.reshape(-1), rows * a.shape[1], rows.size, a.shape[1], panels,
+        c.reshape(-1), rows * c.shape[1], c.shape[1], np.bool_(False),
     )  # fmt: skip
 
 

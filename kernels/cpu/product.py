@@ -51,12 +51,15 @@ def pack_panels(source, column_offsets, depth_offsets, start, start_index, panel
 
 
 @njit
-def multiply_panels(a, a_offsets, count, a_step, depth, panels, c, c_offsets, column, width, resume):
+def multiply_panels(a, a_offsets, count, depth, panels, c, c_offsets, width, resume):
     """C (+)= A @ B for `count` rows, B packed in `panels`.
 
-    Row r of A begins at a_offsets[r], of C at c_offsets[r] + column. Of C, `width` columns are
-    written; those of the last panel that are beyond are not touched. To `resume` from what C
-    holds, the panels' starting rows must be zeros.
+    Row r of A begins at a_offsets[r], of C at c_offsets[r]. Of C, `width` columns are written;
+    those of the last panel that are beyond are not touched. To `resume` from what C holds, the
+    panels' starting rows must be zeros.
+
+    Numba compiles this anew for each literal it is called with: numbers that are not variables
+    should come as np.intp(...) or np.bool_(...).
     """
     flat = panels.reshape(-1)
     across = panels.shape[2]
@@ -65,23 +68,21 @@ def multiply_panels(a, a_offsets, count, a_step, depth, panels, c, c_offsets, co
     for p in range((width + across - 1) // across):
         start = p * panels.shape[1] * across
         columns = min(across, width - p * across)
+        whole = columns == across
+        target, target_offsets = (c, c_offsets) if whole else (tile, tile_offsets)
+        column = p * across if whole else 0
         for row in range(0, count, ROWS):
             rows = min(ROWS, count - row)
-            if columns == across:
-                multiply_block(
-                    rows, a, a_offsets, row, a_step, flat, start,
-                    c, c_offsets, column + p * across, depth, resume,
-                )  # fmt: skip
-                continue
             multiply_block(
-                rows, a, a_offsets[row:], 0, a_step, flat, start,
-                tile, tile_offsets, 0, depth, False,
+                rows, a, a_offsets, row, flat, start,
+                target, target_offsets, row if whole else 0, column, depth, resume and whole,
             )  # fmt: skip
-            for r in range(rows):
-                to = c_offsets[row + r] + column + p * across
-                for w in range(columns):
-                    value = tile[r * across + w]
-                    c[to + w] = c[to + w] + value if resume else value
+            if not whole:
+                for r in range(rows):
+                    to = c_offsets[row + r] + p * across
+                    for w in range(columns):
+                        value = tile[r * across + w]
+                        c[to + w] = c[to + w] + value if resume else value
 
 
 @njit
@@ -95,7 +96,7 @@ def add_outer_product(a, a_offsets, columns, b, b_offsets, width, c, c_offsets):
     count = (width + across - 1) // across
     panels = np.zeros((count, DEPTH + 1, across), a.dtype)
     block = np.empty(DEPTH * ROWS, a.dtype)
-    block_offsets = np.arange(ROWS)
+    block_offsets = np.arange(ROWS) * DEPTH
     for k0 in range(0, a_offsets.size, DEPTH):
         depth = min(DEPTH, a_offsets.size - k0)
         for k in range(depth):
@@ -108,9 +109,9 @@ def add_outer_product(a, a_offsets, columns, b, b_offsets, width, c, c_offsets):
             for k in range(depth):
                 row = a_offsets[k0 + k]
                 for r in range(rows):
-                    block[k * ROWS + r] = a[row + columns[i + r]]
+                    block[r * DEPTH + k] = a[row + columns[i + r]]
             multiply_panels(
-                block, block_offsets, rows, ROWS, depth, panels, c, c_offsets[i:], 0, width, True
+                block, block_offsets, rows, depth, panels, c, c_offsets[i:], width, np.bool_(True)
             )
 
 

@@ -1,9 +1,13 @@
 """The one place that names the CUDA compiler: everything else takes `cuda` from here."""
 
 from functools import cache
+from importlib.metadata import version
 
 import numpy as np
 from numba import cuda, types
+
+COMPILER = f"numba-cuda {version('numba-cuda')}"
+"""What turns kernels into PTX."""
 
 ELEMENTS = {np.dtype("float32"): types.float32, np.dtype("float64"): types.float64}
 """Numba's type of each dtype that kernels have."""

@@ -10,7 +10,7 @@ import re
 import cupy
 
 from ..cache import load_bytes, save_bytes
-from .device import compile_ptx
+from .device import COMPILER, compile_ptx
 
 
 class Kernel:
@@ -31,7 +31,7 @@ class Kernel:
 
     def ptx(self, capability):
         """The kernel's PTX for a compute capability, a pair of ints."""
-        key = f"{self.identity} {self.argument_types} {capability}"
+        key = f"{COMPILER} {self.identity} {self.argument_types} {capability}"
         text = load_bytes("cuda", key)
         if text is None:
             text = compile_ptx(self._function, self.argument_types, capability).encode()

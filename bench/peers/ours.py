@@ -1,0 +1,48 @@
+"""gpurnn itself."""
+
+import numpy as np
+
+import gpurnn
+from bench.prepared import Prepared
+
+NAME = "gpurnn"
+LAYERS = {"rnn": gpurnn.RNN, "lstm": gpurnn.LSTM, "gru": gpurnn.GRU}
+
+
+def absent(device):
+    return gpurnn.cuda.why_not() if device == "cuda" else None
+
+
+def prepare(case, device, threads):
+    if device == "cuda":
+        import cupy
+
+        put, to_numpy = cupy.asarray, cupy.asnumpy
+
+        def wait():
+            cupy.cuda.get_current_stream().synchronize()
+    else:
+        gpurnn.set_num_threads(threads)
+        put, to_numpy = np.asarray, np.asarray
+
+        def wait():
+            pass
+
+    weights, x, dy = case.numbers()
+    layer = LAYERS[case.cell](case.I, case.H, device=device)
+    layer.load_state_dict(weights)
+    x, dy = put(x), put(dy)
+
+    def inference():
+        y, _ = layer(x)
+        wait()
+        return (y,)
+
+    def training():
+        layer.zero_grads()
+        y, _, backward = layer.forward(x)
+        dx, _ = backward(dy)
+        wait()
+        return y, dx, *(layer.grads[name] for name in weights)
+
+    return Prepared({"inference": inference, "training": training}, to_numpy)

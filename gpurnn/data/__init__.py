@@ -1,0 +1,1 @@
+"""Data: text, vocabularies, parallel streams."""
