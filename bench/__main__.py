@@ -3,7 +3,8 @@
 Every peer gets the same weights and inputs; results are compared before anything is timed.
 Peers take turns within each round, and medians over the rounds are shown. "of limit" is the
 time that the matrix products (or the memory traffic) would need at the best rates measured
-between the cases of the same run, by gpurnn's time. Training is forward and backward with all gradients, dx too.
+between the cases of the same run, by gpurnn's time. Training is forward and backward with all
+gradients, dx too.
 """
 
 import argparse

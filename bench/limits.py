@@ -64,7 +64,7 @@ def _cuda_copy(size):
 
 
 class Meter:
-    """The best rates so far, in float32: measured again between the cases, while others work too."""
+    """The best rates so far, in float32; `measure` again between the cases: load comes and goes."""
 
     def __init__(self, device, threads, product_size, copy_megabytes):
         self._flops, count = 2 * product_size**3, copy_megabytes * 2**20 // 4

@@ -51,7 +51,7 @@ def heading(machine, absent):
     ]
     lines += [f"absent: {name}: {why}" for name, why in absent.items()]
     if machine["load"] > 0.5:
-        lines.append(f"busy: {machine['load']:.1f} other jobs were running; times are not to be trusted")
+        lines.append(f"busy: a load of {machine['load']:.1f} at the start; do not trust the times")
     return "\n".join(lines)
 
 

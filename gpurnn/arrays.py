@@ -31,12 +31,13 @@ def check_device(device):
 
 def check_dtype(dtype):
     """The NumPy dtype of a layer; ValueError if kernels do not have it."""
+    message = f"dtype: expected float32 or float64, got {dtype!r}"
     try:
         found = np.dtype(dtype)
     except TypeError:
-        found = None
-    if found not in FLOATS:
-        raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
+        raise ValueError(message) from None
+    if dtype is None or found not in FLOATS:  # None is float64 to NumPy
+        raise ValueError(message)
     return found
 
 
@@ -110,13 +111,21 @@ def check_array(a, name, device, dtype=None, shape=None, expected=None):
     ):
         wanted = expected or shape
         raise ValueError(f"{name}: expected {_shape_text(wanted)}, got {_shape_text(a.shape)}")
-    return module_of(device).ascontiguousarray(a)
+    return module_of(device).asarray(a, order="C")
 
 
 def _shape_text(shape):
     if isinstance(shape, str):
         return shape
     return "(" + ", ".join(str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def check_rng(rng):
+    """A NumPy generator from None, a seed or a generator; TypeError or ValueError for others."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng: expected None, a seed or a Generator, got {rng!r}") from None
 
 
 def check_size(n, name):

@@ -7,9 +7,11 @@ or written costs time, never correctness: every failure means "not cached".
 """
 
 import hashlib
+import itertools
 import os
 import pickle
 import platform
+import secrets
 import sys
 import tempfile
 from pathlib import Path
@@ -17,8 +19,24 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
+from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+
+
+def _number_functions_apart():
+    """Let the numbers in Numba's symbols be of this process alone.
+
+    Numba tells functions of one name, and closures above all, apart by a number that counts up
+    from 1 in every process. A kernel loaded from disk brings symbols numbered by another
+    process; where name and number meet one of ours, the linker takes one function for the other.
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(56))
+
+
+_number_functions_apart()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_number_functions_apart)
 
 
 def folder():

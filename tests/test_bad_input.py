@@ -24,6 +24,7 @@ def layer(numbers):
 @contextmanager
 def refused(layer, error, pattern):
     """The block raises `error`, whose message begins with `pattern`; the layer is as it was."""
+
     def values():
         return [{k: get(a).copy() for k, a in d.items()} for d in (layer.params, layer.grads)]
 

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from ..arrays import check_device, check_dtype, device_of, kernels_of, module_of, to_device, to_numpy
+from ..arrays import (
+    check_device,
+    check_dtype,
+    check_rng,
+    device_of,
+    kernels_of,
+    module_of,
+    to_device,
+    to_numpy,
+)
 
 
 class Layer:
@@ -22,7 +31,7 @@ class Layer:
     def __init__(self, dtype, device, rng):
         check_device(device)
         self.dtype, self.device = check_dtype(dtype), device
-        self.rng = np.random.default_rng(rng)
+        self.rng = check_rng(rng)
         self.params, self.grads = {}, {}
 
     def _add_parameter(self, name, value):
