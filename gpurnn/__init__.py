@@ -1,9 +1,19 @@
 """Recurrent neural networks on hand-written Numba kernels, for CPU and CUDA."""
 
 from . import cells, cuda
+from .data.streams import Streams
+from .data.vocabulary import Vocabulary
 from .kernels.cpu.threads import get_num_threads, set_num_threads
 from .layers import GRU, LSTM, RNN, Embedding, Layer, Linear, Recurrent
+from .learning import schedules
+from .learning.checkpoint import CheckpointError
+from .learning.clipping import clip_grad_norm
+from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
+from .learning.optimizers import SGD, Adam, AdamW, RMSprop
+from .learning.training import NonFiniteLoss, Trainer
+from .models.language_model import LanguageModel
+from .models.sampling import Sampler
 
 __version__ = "0.1.0"
 
@@ -11,14 +21,28 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CheckpointError",
     "Embedding",
+    "Interrupted",
+    "LanguageModel",
     "Layer",
     "Linear",
+    "NonFiniteLoss",
+    "RMSprop",
     "Recurrent",
+    "Sampler",
+    "Streams",
+    "Trainer",
+    "Vocabulary",
     "cells",
+    "clip_grad_norm",
     "cuda",
     "get_num_threads",
     "mean_squared_error",
+    "schedules",
     "set_num_threads",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",

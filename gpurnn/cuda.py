@@ -9,7 +9,7 @@ def why_not():
     try:
         import cupy
     except ImportError as error:
-        return f"CuPy cannot be imported ({error}): pip install 'gpurnn[cuda13]' or 'gpurnn[cuda12]'"
+        return f"CuPy cannot be imported ({error}): pip install 'gpurnn[cuda13]', or [cuda12]"
     try:
         if cupy.cuda.runtime.getDeviceCount() == 0:
             return "no CUDA device"

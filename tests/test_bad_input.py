@@ -80,6 +80,12 @@ LENGTHS_CASES = {
 }
 
 
+def test_lengths_that_are_no_array(layer, numbers):
+    for lengths in ([[4, 2], [1]], object()):
+        with refused(layer, (TypeError, ValueError), "lengths: "):
+            layer(numbers.x, lengths=lengths)
+
+
 @pytest.mark.parametrize("case", LENGTHS_CASES)
 def test_lengths(layer, numbers, case):
     error, lengths, pattern = LENGTHS_CASES[case]
@@ -220,6 +226,12 @@ def test_load_state_dict(layer, case):
     spoil(wrong)
     with refused(layer, error, f".*{pattern}"):
         layer.load_state_dict(wrong)
+
+
+def test_load_state_dict_of_something_else(layer):
+    for other in (None, 7, "weights.safetensors"):
+        with refused(layer, TypeError, "state: "):
+            layer.load_state_dict(other)
 
 
 def test_state_dict_is_a_copy_both_ways(layer, numbers):

@@ -44,6 +44,13 @@ def test_softmax_cross_entropy_ignores(ignored, device):
     )
 
 
+def test_softmax_cross_entropy_of_nothing(device):
+    """All positions ignored: a mean of nothing is NaN, as in PyTorch, and moves no parameter."""
+    logits, targets = put(np.ones((2, 3), "float32"), device), put(np.full(2, -100), device)
+    loss, gradient = gpurnn.softmax_cross_entropy(logits, targets)
+    assert np.isnan(get(loss)) and np.all(get(gradient) == 0)
+
+
 @pytest.mark.parametrize("integers", ["int32", "uint8"])
 def test_targets_of_any_integers(integers, device):
     logits = np.random.default_rng(1).standard_normal((4, 3)).astype("float32")

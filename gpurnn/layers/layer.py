@@ -1,5 +1,7 @@
 """What all layers share: parameters, their gradients, the way between devices and files."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..arrays import (
@@ -71,9 +73,13 @@ class Layer:
 
         Raises
         ------
+        TypeError
+            If `state` is no mapping.
         ValueError
             If a name is missing or unknown, or a shape differs.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state: expected a dict of arrays, got {type(state).__name__}")
         missing, unknown = self.params.keys() - state.keys(), state.keys() - self.params.keys()
         if missing or unknown:
             raise ValueError(

@@ -220,7 +220,10 @@ def _check_lengths(lengths, steps, batch):
     """The lengths as integers on the host; None where all are the number of steps."""
     if lengths is None:
         return None
-    lengths = lengths.get() if is_cupy(lengths) else np.asarray(lengths)
+    try:
+        lengths = lengths.get() if is_cupy(lengths) else np.asarray(lengths)
+    except ValueError:
+        raise ValueError(f"lengths: expected ({batch},), got {lengths!r}") from None
     if lengths.dtype.kind not in "iu":
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}")
     if lengths.shape != (batch,):

@@ -63,7 +63,7 @@ def _one_phase(cell, lanes):
                     put_gates(dh_flat, offsets[r] + j, padded, dh)
                 put_states(carry, carry_at + j, carry_plane, dstate)
         multiply_panels(
-            dh_flat, offsets, count, gate_count * padded, wh, carry, carry_offsets,
+            dh_flat, offsets, count, np.intp(1), gate_count * padded, wh, carry, carry_offsets,
             wh.shape[0] * wh.shape[2], np.bool_(True),
         )  # fmt: skip
 
@@ -105,7 +105,7 @@ def _two_phase(cell, lanes):
                 put_carried(carried, r * carried_count * padded + j, padded, passed)
                 put_states(carry, carry_at + j, carry_plane, dstate)
         multiply_panels(
-            dx_flat, offsets, count, late_count * padded, wq, dgated, carry_offsets, width,
+            dx_flat, offsets, count, np.intp(1), late_count * padded, wq, dgated, carry_offsets, width,
             np.bool_(False),
         )  # fmt: skip
         for r in range(count):
@@ -123,7 +123,7 @@ def _two_phase(cell, lanes):
                 so_far = states(carry, carry_at + j, carry_plane)
                 put_states(carry, carry_at + j, carry_plane, add_states(so_far, dstate))
         multiply_panels(
-            dx_flat, offsets, count, early_count * padded, wh, carry, carry_offsets, width,
+            dx_flat, offsets, count, np.intp(1), early_count * padded, wh, carry, carry_offsets, width,
             np.bool_(True),
         )  # fmt: skip
 
@@ -185,9 +185,9 @@ def backward_rows(cell, dtype):
                 filled += 1
                 if filled == offsets.size:
                     multiply_panels(
-                        dxg_flat, offsets, filled, depth, wx, dx_flat, dx_offsets, inputs, resume
+                        dxg_flat, offsets, filled, np.intp(1), depth, wx, dx_flat, dx_offsets, inputs, resume
                     )
                     filled = np.intp(0)
-        multiply_panels(dxg_flat, offsets, filled, depth, wx, dx_flat, dx_offsets, inputs, resume)
+        multiply_panels(dxg_flat, offsets, filled, np.intp(1), depth, wx, dx_flat, dx_offsets, inputs, resume)
 
     return backward

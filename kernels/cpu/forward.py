@@ -39,7 +39,7 @@ def _one_phase(cell, lanes):
             h_offsets[r] = (before * batch + rows[r]) * padded
         stride = wh.shape[0] * wh.shape[2]
         multiply_panels(
-            states_flat, h_offsets, count, hidden, wh, hg, hg_offsets, stride, np.bool_(False)
+            states_flat, h_offsets, count, np.intp(1), hidden, wh, hg, hg_offsets, stride, np.bool_(False)
         )
         for r in range(count):
             x_at, h_at, old = (x_first + r) * x_stride, hg_offsets[r], h_offsets[r]
@@ -84,7 +84,7 @@ def _two_phase(cell, lanes):
             h_offsets[r] = (before * batch + rows[r]) * padded
         stride = wh.shape[0] * wh.shape[2]
         multiply_panels(
-            states_flat, h_offsets, count, hidden, wh, hg, hg_offsets, stride, np.bool_(False)
+            states_flat, h_offsets, count, np.intp(1), hidden, wh, hg, hg_offsets, stride, np.bool_(False)
         )
         for r in range(count):
             x_at, h_at, old = (x_first + r) * x_stride, hg_offsets[r], h_offsets[r]
@@ -101,7 +101,7 @@ def _two_phase(cell, lanes):
             h_offsets[r] = (gated_row + rows[r]) * padded
         stride = wq.shape[0] * wq.shape[2]
         multiply_panels(
-            gated_flat, h_offsets, count, hidden, wq, hg, hg_offsets, stride, np.bool_(False)
+            gated_flat, h_offsets, count, np.intp(1), hidden, wq, hg, hg_offsets, stride, np.bool_(False)
         )
         for r in range(count):
             x_at = (x_first + r) * x_stride + early_count * padded
@@ -167,7 +167,7 @@ def forward_rows(cell, dtype):
                     x_offsets[filled] = (t * batch + rows[r]) * width
                     filled += 1
             multiply_panels(
-                x_flat, x_offsets, filled, width, wx, xg, xg_offsets, x_stride, np.bool_(False)
+                x_flat, x_offsets, filled, np.intp(1), width, wx, xg, xg_offsets, x_stride, np.bool_(False)
             )
             used = np.intp(0)
             for s in range(first, last):

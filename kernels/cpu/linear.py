@@ -3,13 +3,8 @@
 import numpy as np
 
 from .compiling import kernel
-from .product import (
-    add_column_sums,
-    add_outer_product,
-    empty_panels,
-    multiply_panels,
-    pack_panels,
-)
+from .gradients import add_column_sums, add_outer_product
+from .product import empty_panels, multiply_panels, pack_panels
 from .threads import run_parallel, shares, split
 
 
@@ -30,21 +25,21 @@ def _multiply(a, first, last, panels, c):
     """Rows first .. last - 1 of C = A @ B, B packed."""
     rows = np.arange(first, last)
     multiply_panels(
-        a.reshape(-1), rows * a.shape[1], rows.size, a.shape[1], panels,
+        a.reshape(-1), rows * a.shape[1], rows.size, np.intp(1), a.shape[1], panels,
         c.reshape(-1), rows * c.shape[1], c.shape[1], np.bool_(False),
     )  # fmt: skip
 
 
 @kernel("add_weight_gradient")
 def _add_weight_gradient(dy, first, last, x, dweight, dbias):
-    rows, columns = np.arange(dy.shape[0]), np.arange(first, last)
-    outputs, inputs = dy.shape[1], x.shape[1]
+    rows, (outputs, inputs) = np.arange(dy.shape[0]), dweight.shape
+    flat, offsets = dy.reshape(-1), rows * outputs
     add_outer_product(
-        dy.reshape(-1), rows * outputs, columns, x.reshape(-1), rows * inputs, inputs,
-        dweight.reshape(-1), columns * inputs,
+        flat, offsets, 1, outputs, first, last, x.reshape(-1), rows * inputs, inputs,
+        dweight.reshape(-1), outputs,
     )  # fmt: skip
     if dbias.size:
-        add_column_sums(dy.reshape(-1), rows * outputs, columns, dbias[first:last])
+        add_column_sums(flat, offsets, 1, outputs, first, last, dbias, outputs)
 
 
 def _panels(weight, transposed, bias=None):

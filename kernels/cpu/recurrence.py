@@ -7,43 +7,41 @@ import numpy as np
 from .backward import backward_rows
 from .compiling import kernel
 from .forward import forward_rows
-from .product import add_column_sums, add_outer_product, empty_panels, pack_panels
+from .gradients import add_column_sums, add_outer_product
+from .product import empty_panels, pack_panels
 from .simd import lanes_of
 from .threads import run_parallel, shares, split
 
 _pack = kernel("pack_panels")(pack_panels.py_func)
 
 
-@kernel("weight_gradients")
-def _weight_gradients(
-    dxg, dhg, valid, columns, x, h, gated, early, weight_rows, dw_ih, dw_hh, db_ih, db_hh
+@kernel("add_weight_gradients")
+def _add_weight_gradients(
+    dxg, dhg, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
 ):
-    """Add what the given gate columns contribute; see `Recurrence._add_weight_gradients`."""
-    depth = dxg.shape[2] * dxg.shape[3]
-    dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
-    inputs, hidden, padded = dw_ih.shape[1], dw_hh.shape[1], h.shape[2]
-    gates = valid * depth
+    """Add what the units first .. last - 1 of all gates contribute; `early` gates saw h, not gated.
+
+    `valid` numbers the rows (t, b) of dxg (T, B, G, H'), x, h and gated that count.
+    """
+    gates, padded = dxg.shape[2:]
+    late, hidden, inputs = gates - early, dw_hh.shape[1], dw_ih.shape[1]
+    dx_flat, dh_flat, dw_flat = dxg.reshape(-1), dhg.reshape(-1), dw_hh.reshape(-1)
+    rows, h_rows = valid * (gates * padded), valid * padded
     add_outer_product(
-        dx_flat, gates, columns, x.reshape(-1), valid * inputs, inputs,
-        dw_ih.reshape(-1), weight_rows * inputs,
+        dx_flat, rows, gates, padded, first, last, x.reshape(-1), valid * inputs, inputs,
+        dw_ih.reshape(-1), hidden,
     )  # fmt: skip
     add_outer_product(
-        dh_flat, gates, columns[:early], h.reshape(-1), valid * padded, hidden,
-        dw_hh.reshape(-1), weight_rows[:early] * hidden,
-    )  # fmt: skip
-    add_outer_product(
-        dh_flat, gates, columns[early:], gated.reshape(-1), valid * padded, hidden,
-        dw_hh.reshape(-1), weight_rows[early:] * hidden,
-    )  # fmt: skip
+        dh_flat, rows, early, padded, first, last, h.reshape(-1), h_rows, hidden, dw_flat, hidden
+    )
+    if late:
+        add_outer_product(
+            dh_flat, rows + early * padded, late, padded, first, last, gated.reshape(-1), h_rows,
+            hidden, dw_flat[early * hidden * hidden :], hidden,
+        )  # fmt: skip
     if db_ih.size:
-        sums = np.zeros(columns.size, dxg.dtype)
-        add_column_sums(dx_flat, gates, columns, sums)
-        for i in range(columns.size):
-            db_ih[weight_rows[i]] += sums[i]
-        sums[:] = 0
-        add_column_sums(dh_flat, gates, columns, sums)
-        for i in range(columns.size):
-            db_hh[weight_rows[i]] += sums[i]
+        add_column_sums(dx_flat, rows, gates, padded, first, last, db_ih, hidden)
+        add_column_sums(dh_flat, rows, gates, padded, first, last, db_hh, hidden)
 
 
 @dataclass
@@ -115,7 +113,7 @@ class Recurrence:
             parts = [np.arange(first, last) for first, last in split(batch, threads)]
             return [(rows, np.full(steps, rows.size)) for rows in parts]
         order = np.argsort(-lengths, kind="stable")
-        parts = [order[i::threads] for i in range(threads)]
+        parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
         return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
 
     def forward(self, weights, x, state, lengths, reverse, y, column, keep):
@@ -189,13 +187,13 @@ class Recurrence:
         if db_ih is None:
             db_ih = db_hh = self._nothing
         work = 2 * valid.size * self.cell.gates * self.hidden * (self.hidden + self.inputs)
-        calls = []
-        for first, last in split(self.hidden, shares(work)):
-            units, gates = np.arange(first, last), np.arange(self.cell.gates)[:, None]
-            columns = (gates * self.padded + units).reshape(-1)
-            weight_rows = (gates * self.hidden + units).reshape(-1)
-            calls.append((
-                dxg, dhg, valid, columns, tape.x, previous, tape.gated,
-                self._early * units.size, weight_rows, dw_ih, dw_hh, db_ih, db_hh,
-            ))  # fmt: skip
-        run_parallel(_weight_gradients, calls)
+        run_parallel(
+            _add_weight_gradients,
+            [
+                (
+                    dxg, dhg, valid, first, last, self._early, tape.x, previous, tape.gated,
+                    dw_ih, dw_hh, db_ih, db_hh,
+                )
+                for first, last in split(self.hidden, shares(work))
+            ],
+        )  # fmt: skip

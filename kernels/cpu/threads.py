@@ -65,7 +65,7 @@ def run_parallel(function, calls):
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(_count - 1, thread_name_prefix="gpurnn")
+            _pool = ThreadPoolExecutor(max(1, _count - 1), thread_name_prefix="gpurnn")
         # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
         others = [_pool.submit(function, *arguments) for arguments in calls[1:]]
     try:
