@@ -98,8 +98,8 @@ def check_array(a, name, device, dtype=None, shape=None, expected=None):
     if device_of(a) != device:
         kinds = {"cpu": "a NumPy array", "cuda": "a CuPy array"}
         raise TypeError(
-            f"{name}: expected {kinds[device]} (the layer's device is {device!r}), "
-            f"got {kinds[device_of(a)]}; arrays are never moved silently"
+            f"{name}: expected {kinds[device]}, since the rest is on {device!r}, "
+            f"got {kinds[device_of(a)]}, on {device_of(a)!r}; nothing is moved silently"
         )
     if dtype is None:
         if a.dtype.kind not in "iu":

@@ -86,6 +86,10 @@ def test_embedding_refuses(device):
     with pytest.raises(TypeError, match=r"^indices\b.*float32"):
         layer(put(np.zeros(4, "float32"), device))
     for index in (3, -1):
+        if device == "cuda":  # would have to wait for the device to find out
+            y = get(layer(put(np.array([0, index]), device)))
+            assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()
+            continue
         with pytest.raises(ValueError, match=rf"^indices\b.*{index}"):
             layer(put(np.array([0, index]), device))
     with pytest.raises(ValueError, match=r"^dy\b"):

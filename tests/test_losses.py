@@ -126,3 +126,12 @@ def test_bad_numbers(function, first, second):
         function(LOGITS, LOGITS.astype("float64"))
     with pytest.raises(TypeError, match=rf"\b{first}\b"):
         function(LOGITS.tolist(), LOGITS)
+
+
+@pytest.mark.cuda
+def test_unknown_class_gives_nan_on_cuda():
+    # To refuse it would mean to wait for the device; a silent number would be worse.
+    logits = put(np.ones((2, 3), "float32"), "cuda")
+    for target in (3, -1):
+        loss, _ = gpurnn.softmax_cross_entropy(logits, put(np.array([0, target]), "cuda"))
+        assert np.isnan(get(loss))

@@ -47,7 +47,7 @@ def holds(device, check, extra=st.none()):
     """`check(problem, value drawn from extra)` for many problems; an emulated device is slow."""
     drawn = given(problem=problems(device), value=extra)(check)
     if device == "cuda":
-        drawn = settings(drawn, max_examples=4)
+        drawn = settings(max_examples=4)(drawn)
     drawn()
 
 
