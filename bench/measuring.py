@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 SAMPLE_SECONDS = 0.02  # a sample is as many calls as fill this
-PAUSE_SECONDS = 0.01  # between peers: threads of the one before still spin, waiting for work
+PAUSE_SECONDS = 0.05  # between peers: OpenBLAS's threads wait for work some 25 ms, at full speed
 TOLERANCE = 1e-3  # float32, long sums, of the largest number: tells another result, not a rounding
 
 

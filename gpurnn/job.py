@@ -25,7 +25,7 @@ class Settings:
     dropout: float = 0.0
     batch: int = 32
     steps: int = 100
-    epochs: int = 12
+    epochs: int = 11
     lr: float = 4e-3
     clip: float = 1.0
     patience: int | None = None

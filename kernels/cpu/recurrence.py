@@ -11,6 +11,7 @@ from .gradients import add_column_sums, add_outer_product
 from .product import empty_panels, pack_panels
 from .simd import lanes_of
 from .threads import run_parallel, shares, split
+from .workspace import give_back, take
 
 _pack = kernel("pack_panels")(pack_panels.py_func)
 
@@ -54,6 +55,9 @@ class Tape:
     history: np.ndarray
     saved: np.ndarray
     gated: np.ndarray
+
+    def __del__(self):
+        give_back(self.history, self.saved, self.gated)
 
 
 class Recurrence:
@@ -126,15 +130,15 @@ class Recurrence:
         steps, batch = x.shape[:2]
         slots = steps + 1 if keep else 2
         cell, sequences = self.cell, np.arange(batch)
-        history = np.empty((cell.states, slots, batch, self.padded), self.dtype)
+        history = take((cell.states, slots, batch, self.padded), self.dtype)
         ends = np.full(batch, steps) if lengths is None else lengths
         first, last = (ends % slots, 0) if reverse else (0, ends % slots)
         history[:, first, sequences, : self.hidden] = state
         history[:, first, sequences, self.hidden :] = 0
         rows_kept = steps * batch if keep else 0
-        saved = np.empty((rows_kept, cell.saved, self.padded), self.dtype)
+        saved = take((rows_kept, cell.saved, self.padded), self.dtype)
         gated_rows = (rows_kept or batch) if cell.late else 0
-        gated = np.empty((gated_rows, self.padded), self.dtype)
+        gated = take((gated_rows, self.padded), self.dtype)
         wx, wh, wq = self._forward_panels(weights)
         run_parallel(
             forward_rows(cell, self.dtype),
@@ -147,7 +151,8 @@ class Recurrence:
             ],
         )  # fmt: skip
         final = np.ascontiguousarray(history[:, last, sequences, : self.hidden])
-        return final, Tape(x, lengths, reverse, history, saved, gated) if keep else None
+        tape = Tape(x, lengths, reverse, history, saved, gated)
+        return final, tape if keep else None
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
@@ -158,8 +163,9 @@ class Recurrence:
         """
         steps, batch = tape.x.shape[:2]
         cell = self.cell
-        dxg = np.empty((steps, batch, cell.gates, self.padded), self.dtype)
-        dhg = np.empty_like(dxg) if cell.apart else dxg
+        shape = (steps, batch, cell.gates, self.padded)
+        dxg = take(shape, self.dtype)
+        dhg = take(shape, self.dtype) if cell.apart else dxg
         dstate = dstate.copy()
         panels = self._backward_panels(weights)
         run_parallel(
@@ -173,6 +179,7 @@ class Recurrence:
             ],
         )  # fmt: skip
         self._add_weight_gradients(tape, dxg, dhg, grads)
+        give_back(*((dxg, dhg) if cell.apart else (dxg,)))
         return dstate
 
     def _add_weight_gradients(self, tape, dxg, dhg, grads):

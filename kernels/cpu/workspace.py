@@ -1,0 +1,46 @@
+"""Large arrays used again: fresh memory costs the system a fault for each page, at every call."""
+
+import os
+import threading
+from collections import defaultdict
+
+import numpy as np
+
+_MOST_BYTES = 1 << 28  # kept in all; what is larger is worth its faults
+
+# Reentrant: the garbage collector may come in between and give back an array of its own.
+_lock = threading.RLock()
+_free = defaultdict(list)
+_kept_bytes = 0
+
+
+def _renew_lock():
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def take(shape, dtype):
+    """An array with arbitrary contents, from what was given back if there is one of its size."""
+    global _kept_bytes
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with _lock:
+        raw = _free[size].pop() if _free[size] else None
+        if raw is not None:
+            _kept_bytes -= size
+    if raw is None:
+        raw = np.empty(size, np.uint8)
+    return raw.view(dtype).reshape(shape)
+
+
+def give_back(*arrays):
+    """Return arrays of `take` that nobody will look at any more."""
+    global _kept_bytes
+    for array in arrays:
+        with _lock:
+            if 0 < array.nbytes and _kept_bytes + array.nbytes <= _MOST_BYTES:
+                _free[array.nbytes].append(array.base)
+                _kept_bytes += array.nbytes
