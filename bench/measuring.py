@@ -16,9 +16,7 @@ class Disagreement(Exception):
 
 def check(case, mode, prepared):
     """Greatest difference from the last of the peers, of that one's largest number, by name."""
-    results = {
-        name: [p.to_numpy(part) for part in p.modes[mode]()] for name, p in prepared.items()
-    }
+    results = {name: [p.to_numpy(part) for part in p.modes[mode]()] for name, p in prepared.items()}
     *names, judge = results
     differences = {}
     for name in names:

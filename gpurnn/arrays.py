@@ -73,7 +73,7 @@ def to_device(a, device):
     return module_of(device).asarray(a)
 
 
-def _adopt(a, name):
+def adopt(a, name):
     """A NumPy or CuPy array on the memory of `a`, without a copy."""
     if isinstance(a, np.ndarray) or is_cupy(a):
         return a
@@ -94,7 +94,7 @@ def check_array(a, name, device, dtype=None, shape=None, expected=None):
     names the shape in the message. Raises TypeError (not an array, wrong device or dtype) or
     ValueError (wrong shape), naming the argument.
     """
-    a = _adopt(a, name)
+    a = adopt(a, name)
     if device_of(a) != device:
         kinds = {"cpu": "a NumPy array", "cuda": "a CuPy array"}
         raise TypeError(

@@ -58,10 +58,18 @@ def _sources_digest(target):
     """Hash of all source files of a target's kernels and of what compiles them."""
     digest = hashlib.sha256(target.encode())
     here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), *here.glob("cells/*.py"), *here.glob(f"{target}/*.py")]):
+    for path in sorted(
+        [*here.glob("*.py"), *here.glob("cells/*.py"), *here.glob(f"{target}/*.py")]
+    ):
         digest.update(str(path.relative_to(here)).encode())
         digest.update(path.read_bytes())
-    versions = (sys.version, platform.machine(), numba.__version__, llvmlite.__version__, np.__version__)
+    versions = (
+        sys.version,
+        platform.machine(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+    )
     digest.update(repr(versions).encode())
     return digest.hexdigest()
 

@@ -103,9 +103,7 @@ class LSTM:
         do = dh_new * np.tanh(c_new)
         dc_new = dc_new + dh_new * o * (1 - np.tanh(c_new) ** 2)
         di, df, dg, dc = dc_new * g, dc_new * c, dc_new * i, dc_new * f
-        da = np.concatenate(
-            [di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)]
-        )
+        da = np.concatenate([di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)])
         dx, dh, dw = _through_products(w, x, h, da, da)
         return dx, (dh, dc), dw
 

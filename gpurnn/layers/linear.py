@@ -68,4 +68,6 @@ class Linear(Layer):
     def _check(self, a, name, last, shape=None):
         if shape is None:
             shape = (None,) * (max(getattr(a, "ndim", 1), 1) - 1) + (last,)
-        return check_array(a, name, self.device, self.dtype, shape, None if None not in shape else f"(..., {last})")
+        return check_array(
+            a, name, self.device, self.dtype, shape, None if None not in shape else f"(..., {last})"
+        )

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ..arrays import FLOATS, _adopt, check_array, device_of, kernels_of, module_of
+from ..arrays import FLOATS, adopt, check_array, device_of, kernels_of, module_of
 from ..kernels import loss_maps
 
 
 def _check_floats(a, name):
-    a = _adopt(a, name)
+    a = adopt(a, name)
     if a.dtype not in FLOATS:
         raise TypeError(f"{name}: expected float32 or float64, got {a.dtype}")
     if a.size == 0:

@@ -1,6 +1,6 @@
 """The simple recurrent network's unit. J. L. Elman, "Finding structure in time", 1990.
 
-    h_t = act(W x_t + b + U h_{t-1} + c)
+h_t = act(W x_t + b + U h_{t-1} + c)
 """
 
 from ..mathematics import positive_part, select, tanh, tanh_slope, zero

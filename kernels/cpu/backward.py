@@ -15,7 +15,7 @@ from .compiling import inlined, kernel
 from .forward import BLOCK_ROWS
 from .functions import REPLACEMENTS
 from .product import multiply_panels
-from .simd import lanes_of, load, load_part, store
+from .simd import lanes_of, load, load_part
 from .tuples import add, gather, scatter
 
 
@@ -105,8 +105,8 @@ def _two_phase(cell, lanes):
                 put_carried(carried, r * carried_count * padded + j, padded, passed)
                 put_states(carry, carry_at + j, carry_plane, dstate)
         multiply_panels(
-            dx_flat, offsets, count, np.intp(1), late_count * padded, wq, dgated, carry_offsets, width,
-            np.bool_(False),
+            dx_flat, offsets, count, np.intp(1), late_count * padded, wq, dgated, carry_offsets,
+            width, np.bool_(False),
         )  # fmt: skip
         for r in range(count):
             at, carry_at = t * batch + rows[r], carry_offsets[r]
@@ -123,8 +123,8 @@ def _two_phase(cell, lanes):
                 so_far = states(carry, carry_at + j, carry_plane)
                 put_states(carry, carry_at + j, carry_plane, add_states(so_far, dstate))
         multiply_panels(
-            dx_flat, offsets, count, np.intp(1), early_count * padded, wh, carry, carry_offsets, width,
-            np.bool_(True),
+            dx_flat, offsets, count, np.intp(1), early_count * padded, wh, carry, carry_offsets,
+            width, np.bool_(True),
         )  # fmt: skip
 
     return step
@@ -185,9 +185,12 @@ def backward_rows(cell, dtype):
                 filled += 1
                 if filled == offsets.size:
                     multiply_panels(
-                        dxg_flat, offsets, filled, np.intp(1), depth, wx, dx_flat, dx_offsets, inputs, resume
-                    )
+                        dxg_flat, offsets, filled, np.intp(1), depth, wx, dx_flat, dx_offsets,
+                        inputs, resume,
+                    )  # fmt: skip
                     filled = np.intp(0)
-        multiply_panels(dxg_flat, offsets, filled, np.intp(1), depth, wx, dx_flat, dx_offsets, inputs, resume)
+        multiply_panels(
+            dxg_flat, offsets, filled, np.intp(1), depth, wx, dx_flat, dx_offsets, inputs, resume
+        )
 
     return backward

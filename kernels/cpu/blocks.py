@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .simd import REGISTER_BYTES, Vector, _llvm_call, _splat, _vector_ir
+from .simd import REGISTER_BYTES, Vector, llvm_call, splat, vector_ir
 
 # Accumulators must fit in the register file beside a row of the panel: 32 registers with
 # AVX-512, 16 elsewhere (NEON has 32, and is content with these blocks too).
@@ -18,7 +18,7 @@ ROWS, VECTORS = (8, 3) if REGISTER_BYTES == 64 else (6, 2)
 
 
 def _load_vectors(builder, pointer, vector):
-    wide = _vector_ir(vector)
+    wide = vector_ir(vector)
     size = vector.element.bitwidth // 8
     return [
         builder.load(builder.bitcast(p, wide.as_pointer()), align=size)
@@ -28,13 +28,14 @@ def _load_vectors(builder, pointer, vector):
 
 def _vector_pointers(builder, pointer, vector):
     return [
-        builder.gep(pointer, [ir.Constant(ir.IntType(64), v * vector.lanes)]) for v in range(VECTORS)
+        builder.gep(pointer, [ir.Constant(ir.IntType(64), v * vector.lanes)])
+        for v in range(VECTORS)
     ]
 
 
 def _emit_block(builder, vector, a_pointers, a_step, first_row, c_pointers, depth, resume):
     """Emit the product of a block of as many rows as there are pointers."""
-    wide, size = _vector_ir(vector), vector.element.bitwidth // 8
+    wide, size = vector_ir(vector), vector.element.bitwidth // 8
     one = ir.Constant(depth.type, 1)
     begin = []
     for pointer in c_pointers:
@@ -53,10 +54,10 @@ def _emit_block(builder, vector, a_pointers, a_step, first_row, c_pointers, dept
     across = _load_vectors(builder, builder.gep(first_row, [offset]), vector)
     fused, reach = [], builder.mul(k, a_step)
     for r, pointer in enumerate(a_pointers):
-        value = _splat(builder, builder.load(builder.gep(pointer, [reach])), vector.lanes)
+        value = splat(builder, builder.load(builder.gep(pointer, [reach])), vector.lanes)
         for v in range(VECTORS):
             operands = (value, across[v], sums[r * VECTORS + v])
-            fused.append(_llvm_call(builder, "fma", wide, operands))
+            fused.append(llvm_call(builder, "fma", wide, operands))
     builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
     k.add_incoming(ir.Constant(depth.type, 0), before)
     k.add_incoming(following, loop)
@@ -114,7 +115,9 @@ def multiply_block(
             block = builder.append_basic_block(f"rows_{count}")
             choice.add_case(ir.Constant(args[0].type, count), block)
             builder.position_at_end(block)
-            a_pointers = list(pointers(a_data, a_rows, args[3], ir.Constant(args[3].type, 0), count))
+            a_pointers = list(
+                pointers(a_data, a_rows, args[3], ir.Constant(args[3].type, 0), count)
+            )
             c_pointers = list(pointers(c_data, c_rows, args[9], args[10], count))
             _emit_block(
                 builder, vector, a_pointers, args[4], first_row, c_pointers, args[11], args[12]

@@ -39,8 +39,9 @@ def _one_phase(cell, lanes):
             h_offsets[r] = (before * batch + rows[r]) * padded
         stride = wh.shape[0] * wh.shape[2]
         multiply_panels(
-            states_flat, h_offsets, count, np.intp(1), hidden, wh, hg, hg_offsets, stride, np.bool_(False)
-        )
+            states_flat, h_offsets, count, np.intp(1), hidden, wh, hg, hg_offsets, stride,
+            np.bool_(False),
+        )  # fmt: skip
         for r in range(count):
             x_at, h_at, old = (x_first + r) * x_stride, hg_offsets[r], h_offsets[r]
             new = (after * batch + rows[r]) * padded
@@ -78,14 +79,16 @@ def _two_phase(cell, lanes):
         hidden, history, plane, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2], history.shape[3]
-        states_flat, tape_flat, gated_flat = history.reshape(-1), tape.reshape(-1), gated.reshape(-1)
+        states_flat, tape_flat = history.reshape(-1), tape.reshape(-1)
+        gated_flat = gated.reshape(-1)
         gated_row = t * batch if keep else 0
         for r in range(count):
             h_offsets[r] = (before * batch + rows[r]) * padded
         stride = wh.shape[0] * wh.shape[2]
         multiply_panels(
-            states_flat, h_offsets, count, np.intp(1), hidden, wh, hg, hg_offsets, stride, np.bool_(False)
-        )
+            states_flat, h_offsets, count, np.intp(1), hidden, wh, hg, hg_offsets, stride,
+            np.bool_(False),
+        )  # fmt: skip
         for r in range(count):
             x_at, h_at, old = (x_first + r) * x_stride, hg_offsets[r], h_offsets[r]
             q_at = (gated_row + rows[r]) * padded
@@ -101,8 +104,9 @@ def _two_phase(cell, lanes):
             h_offsets[r] = (gated_row + rows[r]) * padded
         stride = wq.shape[0] * wq.shape[2]
         multiply_panels(
-            gated_flat, h_offsets, count, np.intp(1), hidden, wq, hg, hg_offsets, stride, np.bool_(False)
-        )
+            gated_flat, h_offsets, count, np.intp(1), hidden, wq, hg, hg_offsets, stride,
+            np.bool_(False),
+        )  # fmt: skip
         for r in range(count):
             x_at = (x_first + r) * x_stride + early_count * padded
             h_at, old = hg_offsets[r], (before * batch + rows[r]) * padded
@@ -142,7 +146,21 @@ def forward_rows(cell, dtype):
 
     @kernel(f"forward_rows {text_of_cell(cell)} {dtype}")
     def forward(
-        x, rows, counts, wx, wh, wq, hidden, history, y, y_offset, y_stride, tape, gated, keep, reverse
+        x,
+        rows,
+        counts,
+        wx,
+        wh,
+        wq,
+        hidden,
+        history,
+        y,
+        y_offset,
+        y_stride,
+        tape,
+        gated,
+        keep,
+        reverse,
     ):
         steps, batch, width = x.shape
         slots, padded = history.shape[1], history.shape[3]
@@ -167,8 +185,9 @@ def forward_rows(cell, dtype):
                     x_offsets[filled] = (t * batch + rows[r]) * width
                     filled += 1
             multiply_panels(
-                x_flat, x_offsets, filled, np.intp(1), width, wx, xg, xg_offsets, x_stride, np.bool_(False)
-            )
+                x_flat, x_offsets, filled, np.intp(1), width, wx, xg, xg_offsets, x_stride,
+                np.bool_(False),
+            )  # fmt: skip
             used = np.intp(0)
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 
 from .blocks import ROWS, VECTORS
-from .product import multiply_panels
 from .compiling import inlined
+from .product import multiply_panels
 from .simd import REGISTER_BYTES, load, load_part, store
 
 DEPTH = 256  # of a slice of the sum: a panel this deep lies in the first-level cache

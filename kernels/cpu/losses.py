@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 
 from .compiling import kernel
-from .functions import exp, sigmoid
-from .simd import absolute, lanes_of, load, load_part, select, store, store_part, sum_lanes
+from .functions import exp
+from .simd import lanes_of, load, store, store_part, sum_lanes
 from .threads import run_parallel, shares, split
 
 

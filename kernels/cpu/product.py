@@ -12,7 +12,6 @@ from .blocks import ROWS, VECTORS, multiply_block
 from .simd import lanes_of
 
 
-
 def panel_width(dtype):
     """Columns of a panel."""
     return VECTORS * lanes_of(dtype)
@@ -32,7 +31,7 @@ def empty_panels(columns, depth, dtype):
 
 @njit
 def pack_panels(source, column_offsets, depth_offsets, start, start_index, panels):
-    """Pack B[k, n] = source[depth_offsets[k] + column_offsets[n]], with start[start_index[n]] ahead.
+    """Pack B[k, n] = source[depth_offsets[k] + column_offsets[n]] below start[start_index[n]].
 
     A negative offset or index stands for zeros.
     """
@@ -56,8 +55,8 @@ def multiply_panels(a, a_offsets, count, a_step, depth, panels, c, c_offsets, wi
     """C (+)= A @ B for `count` rows, B packed in `panels`.
 
     Row r of A begins at a_offsets[r] and has its elements `a_step` apart; row r of C begins at
-    c_offsets[r]. Of C, `width` columns are written, and none beyond them is touched. To `resume` from what C holds, the
-    panels' starting rows must be zeros.
+    c_offsets[r]. Of C, `width` columns are written, and none beyond them is touched. To
+    `resume` from what C holds, the panels' starting rows must be zeros.
 
     Numba compiles this anew for each literal it is called with: numbers that are not variables
     should come as np.intp(...) or np.bool_(...).

@@ -67,7 +67,12 @@ class Recurrence:
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
-        self.cell, self.inputs, self.hidden, self.dtype = cell, input_size, hidden_size, np.dtype(dtype)
+        self.cell, self.inputs, self.hidden, self.dtype = (
+            cell,
+            input_size,
+            hidden_size,
+            np.dtype(dtype),
+        )
         lanes = lanes_of(dtype)
         self.padded = -(-hidden_size // lanes) * lanes
         self._early = cell.gates - cell.late

@@ -65,7 +65,7 @@ def _float_ir(element):
     return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
 
 
-def _vector_ir(vector):
+def vector_ir(vector):
     return ir.VectorType(_float_ir(vector.element), vector.lanes)
 
 
@@ -76,7 +76,7 @@ def _integer_ir(vector):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _vector_ir(fe_type))
+        super().__init__(dmm, fe_type, vector_ir(fe_type))
 
 
 @register_model(Mask)
@@ -85,7 +85,7 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), fe_type.lanes))
 
 
-def _splat(builder, scalar, lanes):
+def splat(builder, scalar, lanes):
     seed = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
     one = builder.insert_element(seed, scalar, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
@@ -95,7 +95,7 @@ def _splat(builder, scalar, lanes):
 def _as_vector(context, builder, value, ty, vector):
     if ty == vector:
         return value
-    return _splat(builder, context.cast(builder, value, ty, vector.element), vector.lanes)
+    return splat(builder, context.cast(builder, value, ty, vector.element), vector.lanes)
 
 
 def _common(*operands):
@@ -166,7 +166,9 @@ def select(typingctx, mask, a, b):
         return None
 
     def codegen(context, builder, sig, args):
-        yes, no = (_as_vector(context, builder, v, t, vector) for v, t in zip(args[1:], sig.args[1:]))
+        yes, no = (
+            _as_vector(context, builder, v, t, vector) for v, t in zip(args[1:], sig.args[1:])
+        )
         return builder.select(args[0], yes, no)
 
     return vector(mask, a, b), codegen
@@ -177,7 +179,7 @@ def _declare(builder, name, function_type):
     return existing or ir.Function(builder.module, function_type, name)
 
 
-def _llvm_call(builder, name, vector_type, args):
+def llvm_call(builder, name, vector_type, args):
     suffix = "f32" if isinstance(vector_type.element, ir.FloatType) else "f64"
     function_type = ir.FunctionType(vector_type, [vector_type] * len(args))
     return builder.call(
@@ -189,7 +191,7 @@ def _vector_function(name, arity, doc):
     def typed(vector, *operands):
         def codegen(context, builder, sig, args):
             values = [_as_vector(context, builder, v, t, vector) for v, t in zip(args, sig.args)]
-            return _llvm_call(builder, name, _vector_ir(vector), values)
+            return llvm_call(builder, name, vector_ir(vector), values)
 
         return vector(*operands), codegen
 
@@ -214,7 +216,7 @@ absolute = _vector_function("fabs", 1, "Absolute value.")
 
 @intrinsic
 def bits(typingctx, a):
-    """The vector's bits as integers, held in a vector of the integer type's own: see `IntVector`."""
+    """The vector's bits as integers."""
     if not isinstance(a, Vector):
         return None
 
@@ -253,7 +255,7 @@ def power_of_two(typingctx, shifted):
         ints = _integer_ir(vector)
         raised = builder.shl(args[0], ir.Constant(ints, [mantissa] * vector.lanes))
         biased = builder.add(raised, ir.Constant(ints, [bias << mantissa] * vector.lanes))
-        return builder.bitcast(biased, _vector_ir(vector))
+        return builder.bitcast(biased, vector_ir(vector))
 
     return vector(shifted), codegen
 
@@ -291,7 +293,7 @@ def load(typingctx, array, index):
         return None
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args, _vector_ir(vector))
+        pointer = _pointer(context, builder, array, *args, vector_ir(vector))
         return builder.load(pointer, align=vector.element.bitwidth // 8)
 
     return vector(array, types.intp), codegen
@@ -305,7 +307,7 @@ def store(typingctx, array, index, value):
         return None
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args[:2], _vector_ir(vector))
+        pointer = _pointer(context, builder, array, *args[:2], vector_ir(vector))
         full = _as_vector(context, builder, args[2], value, vector)
         builder.store(full, pointer, align=vector.element.bitwidth // 8)
         return context.get_dummy_value()
@@ -315,7 +317,7 @@ def store(typingctx, array, index, value):
 
 def _first_lanes(builder, count, lanes):
     numbers = ir.Constant(ir.VectorType(ir.IntType(64), lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, _splat(builder, count, lanes))
+    return builder.icmp_signed("<", numbers, splat(builder, count, lanes))
 
 
 def _masked_name(kind, vector):
@@ -325,7 +327,7 @@ def _masked_name(kind, vector):
 
 def masked_load(builder, vector, pointer, count):
     """Emit the load of the first `count` lanes; the others are 0."""
-    full = _vector_ir(vector)
+    full = vector_ir(vector)
     mask = _first_lanes(builder, count, vector.lanes)
     signature = ir.FunctionType(full, [pointer.type, ir.IntType(32), mask.type, full])
     function = _declare(builder, _masked_name("load", vector), signature)
@@ -347,13 +349,13 @@ def masked_store(builder, vector, value, pointer, count):
 
 @intrinsic
 def load_part(typingctx, array, index, count):
-    """As `load`, of the first `count` lanes only; the others are 0 and their memory is not touched."""
+    """As `load`, of the first `count` lanes only: the others are 0, their memory is not touched."""
     vector = _array_vector(array)
     if vector is None:
         return None
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args[:2], _vector_ir(vector))
+        pointer = _pointer(context, builder, array, *args[:2], vector_ir(vector))
         return masked_load(builder, vector, pointer, args[2])
 
     return vector(array, types.intp, types.intp), codegen
@@ -367,7 +369,7 @@ def store_part(typingctx, array, index, value, count):
         return None
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args[:2], _vector_ir(vector))
+        pointer = _pointer(context, builder, array, *args[:2], vector_ir(vector))
         masked_store(builder, vector, args[2], pointer, args[3])
         return context.get_dummy_value()
 
@@ -384,7 +386,7 @@ def load_each(typingctx, arrays, index, count):
     def codegen(context, builder, sig, args):
         values = []
         for array in cgutils.unpack_tuple(builder, args[0]):
-            pointer = _pointer(context, builder, arrays.dtype, array, args[1], _vector_ir(vector))
+            pointer = _pointer(context, builder, arrays.dtype, array, args[1], vector_ir(vector))
             values.append(masked_load(builder, vector, pointer, args[2]))
         return context.make_tuple(builder, sig.return_type, values)
 
@@ -401,7 +403,7 @@ def store_each(typingctx, arrays, index, values, count):
     def codegen(context, builder, sig, args):
         targets = cgutils.unpack_tuple(builder, args[0])
         for array, value in zip(targets, cgutils.unpack_tuple(builder, args[2])):
-            pointer = _pointer(context, builder, arrays.dtype, array, args[1], _vector_ir(vector))
+            pointer = _pointer(context, builder, arrays.dtype, array, args[1], vector_ir(vector))
             masked_store(builder, vector, value, pointer, args[3])
         return context.get_dummy_value()
 
@@ -452,11 +454,11 @@ def polynomial(coefficients):
 
         def codegen(context, builder, sig, args):
             terms = [
-                ir.Constant(_vector_ir(x), [coefficient] * x.lanes) for coefficient in coefficients
+                ir.Constant(vector_ir(x), [coefficient] * x.lanes) for coefficient in coefficients
             ]
             value = terms[0]
             for term in terms[1:]:
-                value = _llvm_call(builder, "fma", _vector_ir(x), (value, args[0], term))
+                value = llvm_call(builder, "fma", vector_ir(x), (value, args[0], term))
             return value
 
         return x(x), codegen

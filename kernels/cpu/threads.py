@@ -76,7 +76,7 @@ def run_parallel(function, calls):
 
 
 def split(total, parts):
-    """Bounds [(first, last), ...] of `total` things in at most `parts` nearly equal, nonempty parts."""
+    """Bounds [(first, last), ...] of `total` things in at most `parts` nearly equal parts."""
     parts = max(1, min(parts, total))
     bounds = [total * i // parts for i in range(parts + 1)]
     return list(zip(bounds, bounds[1:]))

@@ -158,9 +158,7 @@ def last_backward_step(cell, dtype):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        through = product(
-            dhg, b * gate_count * hidden, w_hh, hidden, early_count * hidden, present
-        )
+        through = product(dhg, b * gate_count * hidden, w_hh, hidden, early_count * hidden, present)
         if present and j < hidden:
             carry[b * hidden + j] += through
 

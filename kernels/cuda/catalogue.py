@@ -21,7 +21,8 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
 def cell_kernels(cell, dtype):
     """All kernels of a cell."""
     two_phase = (
-        forward.gate_step, forward.late_step, backward.late_backward_step, backward.gate_backward_step,
+        forward.gate_step, forward.late_step,
+        backward.late_backward_step, backward.gate_backward_step,
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)

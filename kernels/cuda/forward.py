@@ -22,7 +22,10 @@ from .tuples import add, copy, gather, scatter
 def forward_step(cell, dtype):
     """The kernel of a one-phase cell."""
     dtype = np.dtype(dtype)
-    function, product = specialise(cell.forward, REPLACEMENTS, inlined), gates_product(cell.gates, dtype)
+    function, product = (
+        specialise(cell.forward, REPLACEMENTS, inlined),
+        gates_product(cell.gates, dtype),
+    )
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
     gate_count, saved_count = cell.gates, cell.saved
@@ -56,7 +59,10 @@ def forward_step(cell, dtype):
 def gate_step(cell, dtype):
     """The kernel of a two-phase cell's first phase."""
     dtype, early_count = np.dtype(dtype), cell.gates - cell.late
-    function, product = specialise(cell.gate, REPLACEMENTS, inlined), gates_product(early_count, dtype)
+    function, product = (
+        specialise(cell.gate, REPLACEMENTS, inlined),
+        gates_product(early_count, dtype),
+    )
     early, plus, states = gather(early_count), add(early_count), gather(cell.states)
     keeps, gate_count, kept_count = scatter(cell.kept), cell.gates, cell.kept
 
@@ -81,7 +87,10 @@ def gate_step(cell, dtype):
 def late_step(cell, dtype):
     """The kernel of a two-phase cell's second phase; the weights and biases are the late gates'."""
     dtype = np.dtype(dtype)
-    function, product = specialise(cell.forward, REPLACEMENTS, inlined), gates_product(cell.late, dtype)
+    function, product = (
+        specialise(cell.forward, REPLACEMENTS, inlined),
+        gates_product(cell.late, dtype),
+    )
     late, plus, states = gather(cell.late), add(cell.late), gather(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
     kept_values, gate_count, kept_count = gather(cell.kept), cell.gates, cell.kept

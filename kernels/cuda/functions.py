@@ -1,4 +1,4 @@
-"""The elementary functions of cell mathematics on CUDA: libdevice's, in the argument's precision."""
+"""The elementary functions of cells on CUDA: libdevice's, in the precision of the argument."""
 
 import math
 

@@ -26,7 +26,11 @@ class Kernel:
     """
 
     def __init__(self, identity, function, argument_types):
-        self.identity, self._function, self.argument_types = identity, function, tuple(argument_types)
+        self.identity, self._function, self.argument_types = (
+            identity,
+            function,
+            tuple(argument_types),
+        )
         self._loaded = {}
 
     def ptx(self, capability):

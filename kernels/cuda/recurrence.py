@@ -40,7 +40,12 @@ class Recurrence:
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
-        self.cell, self.inputs, self.hidden, self.dtype = cell, input_size, hidden_size, np.dtype(dtype)
+        self.cell, self.inputs, self.hidden, self.dtype = (
+            cell,
+            input_size,
+            hidden_size,
+            np.dtype(dtype),
+        )
         self._early = (cell.gates - cell.late) * hidden_size  # rows of the early gates' weights
 
     def forward(self, weights, x, state, lengths, reverse, y, column, keep):
@@ -95,7 +100,7 @@ class Recurrence:
         initial state.
         """
         w_ih, w_hh = weights[:2]
-        cell, hidden, (steps, batch, inputs) = self.cell, self.hidden, tape.x.shape
+        cell, hidden, (steps, batch) = self.cell, self.hidden, tape.x.shape[:2]
         dxg = cupy.empty((steps, batch, cell.gates * hidden), self.dtype)
         dhg = cupy.empty_like(dxg) if cell.apart else dxg
         carry = cupy.array(dstate, order="C")
@@ -160,4 +165,8 @@ class Recurrence:
     @staticmethod
     def _ends(lengths, steps, batch):
         """The sequences' lengths on the device."""
-        return cupy.full(batch, steps, np.int64) if lengths is None else cupy.asarray(lengths, np.int64)
+        return (
+            cupy.full(batch, steps, np.int64)
+            if lengths is None
+            else cupy.asarray(lengths, np.int64)
+        )

@@ -76,7 +76,7 @@ def repeat(count):
 
 @cache
 def add_products(count):
-    """A function (sums, factor, array, index, stride): each sum plus factor times array's number."""
+    """A function (sums, factor, array, index, stride): the sums plus factor times numbers."""
     if count == 0:
         return inlined(lambda sums, factor, array, index, stride: ())
     others = add_products(count - 1)
