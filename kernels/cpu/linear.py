@@ -4,20 +4,20 @@ import numpy as np
 
 from .compiling import kernel
 from .gradients import add_column_sums, add_outer_product
-from .product import empty_panels, multiply_panels, pack_panels
+from .packing import empty_panels, pack_columns, pack_rows
+from .product import multiply_panels
 from .threads import run_parallel, shares, split
 
 
 @kernel("pack_weight")
 def _pack(weight, transposed, bias, panels):
     """Pack Wᵀ (I, O) with the bias ahead if `transposed`, else W (O, I) itself."""
-    rows, columns = np.arange(weight.shape[0]), np.arange(weight.shape[1])
+    outputs, inputs = weight.shape
+    starts = np.arange(outputs) * inputs
     if transposed:
-        start = rows if bias.size else np.full(rows.size, -1)
-        pack_panels(weight.reshape(-1), rows * columns.size, columns, bias, start, panels)
+        pack_columns(weight.reshape(-1), starts, bias, np.arange(bias.size), panels)
     else:
-        start = np.full(columns.size, -1)
-        pack_panels(weight.reshape(-1), columns, rows * columns.size, bias, start, panels)
+        pack_rows(weight.reshape(-1), starts, inputs, panels)
 
 
 @kernel("multiply_rows")

@@ -6,14 +6,18 @@ import numpy as np
 
 from .backward import backward_rows
 from .compiling import kernel
-from .forward import forward_rows
+from .forward import BLOCK_ROWS, forward_rows
+from .forward_units import forward_units
 from .gradients import add_column_sums, add_outer_product
-from .product import empty_panels, pack_panels
-from .simd import lanes_of
-from .threads import run_parallel, shares, split
+from .threads import run_parallel, run_team, shares, split
+from .weights import WeightOrder
 from .workspace import give_back, take
 
-_pack = kernel("pack_panels")(pack_panels.py_func)
+import os
+
+FEW = int(os.environ.get("FEW", "1"))
+THREADS = int(os.environ.get("THR", "1"))
+WORTH_PACKING = int(os.environ.get("WP", "16"))
 
 
 @kernel("add_weight_gradients")
@@ -73,51 +77,15 @@ class Recurrence:
             hidden_size,
             np.dtype(dtype),
         )
-        lanes = lanes_of(dtype)
-        self.padded = -(-hidden_size // lanes) * lanes
-        self._early = cell.gates - cell.late
-        # Gate g, unit j: column g H' + j of the kernels, row g H + j of the weights, -1 between.
-        columns = np.arange(cell.gates * self.padded)
-        gate, unit = np.divmod(columns, self.padded)
-        self._weight_row = np.where(unit < hidden_size, gate * hidden_size + unit, -1)
+        self._order = WeightOrder(cell, hidden_size, dtype)
+        self.padded, self._early = self._order.padded, cell.gates - cell.late
         self._nothing = np.empty(0, dtype)
 
-    def _packed(self, source, column_offsets, depth_offsets, start=None, start_index=None):
-        panels = empty_panels(column_offsets.size, depth_offsets.size, self.dtype)
-        if start is None:
-            start, start_index = self._nothing, np.full(column_offsets.size, -1)
-        _pack(source.reshape(-1), column_offsets, depth_offsets, start, start_index, panels)
-        return panels
-
-    def _forward_panels(self, weights):
-        w_ih, w_hh, b_ih, b_hh = weights
-        rows, early = self._weight_row, self._early * self.padded
-
-        def packed(w, rows, bias):
-            offsets = np.where(rows < 0, -1, rows * w.shape[1])
-            return self._packed(w, offsets, np.arange(w.shape[1]), bias, rows)
-
-        return (
-            packed(w_ih, rows, b_ih),
-            packed(w_hh, rows[:early], b_hh),
-            packed(w_hh, rows[early:], b_hh),
-        )
-
-    def _backward_panels(self, weights):
-        w_ih, w_hh = weights[:2]
-        rows, early = self._weight_row, self._early * self.padded
-
-        def packed(w, rows):
-            width = w.shape[1]
-            return self._packed(w, np.arange(width), np.where(rows < 0, -1, rows * width))
-
-        return packed(w_ih, rows), packed(w_hh, rows[:early]), packed(w_hh, rows[early:])
-
-    def _shares(self, lengths, steps, batch):
+    def _shares(self, lengths, steps, batch, threads=None):
         """For each thread its sequences by falling length, and how many of them reach each step."""
         valid = steps * batch if lengths is None else int(lengths.sum())
         per_step = self.cell.gates * self.hidden * (self.hidden + self.inputs)
-        threads = min(batch, shares(2 * valid * per_step))
+        threads = threads or min(batch, shares(2 * valid * per_step))
         if lengths is None:
             parts = [np.arange(first, last) for first, last in split(batch, threads)]
             return [(rows, np.full(steps, rows.size)) for rows in parts]
@@ -132,6 +100,8 @@ class Recurrence:
         y (T, B, ...), which holds zeros past the sequences' ends already. Returns the final
         state (S, B, H) and, if `keep`, a tape, else None.
         """
+        if x.shape[1] <= FEW:
+            return self._forward_units(weights, x, state, lengths, reverse, y, column, keep)
         steps, batch = x.shape[:2]
         slots = steps + 1 if keep else 2
         cell, sequences = self.cell, np.arange(batch)
@@ -144,7 +114,7 @@ class Recurrence:
         saved = take((rows_kept, cell.saved, self.padded), self.dtype)
         gated_rows = (rows_kept or batch) if cell.late else 0
         gated = take((gated_rows, self.padded), self.dtype)
-        wx, wh, wq = self._forward_panels(weights)
+        wx, wh, wq = self._order.forward_panels(weights)
         run_parallel(
             forward_rows(cell, self.dtype),
             [
@@ -156,6 +126,55 @@ class Recurrence:
             ],
         )  # fmt: skip
         final = np.ascontiguousarray(history[:, last, sequences, : self.hidden])
+        tape = Tape(x, lengths, reverse, history, saved, gated)
+        return final, tape if keep else None
+
+    def _forward_units(self, weights, x, state, lengths, reverse, y, column, keep):
+        steps, batch = x.shape[:2]
+        cell = self.cell
+        history = take((cell.states, steps + 1 if keep else 2, batch, self.padded), self.dtype)
+        rows_kept = steps * batch if keep else 0
+        saved = take((rows_kept, cell.saved, self.padded), self.dtype)
+        gated = take(((rows_kept or batch) if cell.late else 0, self.padded), self.dtype)
+        w_ih, w_hh, b_ih, b_hh = weights
+        if b_ih is None:
+            b_ih = b_hh = np.zeros(cell.gates * self.hidden, self.dtype)
+        wx = self._nothing.reshape(0, 0, 0)
+        if steps * batch >= WORTH_PACKING:
+            wx = self._order.input_panels(weights)
+        xg = np.empty(
+            max(1, BLOCK_ROWS // batch) * batch * (-(-cell.gates * self.padded // 16) * 16),
+            self.dtype,
+        )
+        kept = np.empty(batch * cell.kept * self.padded, self.dtype)
+        final = np.empty((cell.states, batch, self.hidden), self.dtype)
+        ((rows, counts),) = self._shares(lengths, steps, batch, 1)
+        run_team(
+            forward_units(cell, self.dtype),
+            THREADS,
+            (
+                x,
+                rows,
+                counts,
+                w_ih,
+                w_hh,
+                b_ih,
+                b_hh,
+                wx,
+                np.ascontiguousarray(state),
+                final,
+                history,
+                xg,
+                y.reshape(-1),
+                column,
+                y.shape[2],
+                saved,
+                gated,
+                kept,
+                keep,
+                reverse,
+            ),
+        )
         tape = Tape(x, lengths, reverse, history, saved, gated)
         return final, tape if keep else None
 
@@ -172,7 +191,7 @@ class Recurrence:
         dxg = take(shape, self.dtype)
         dhg = take(shape, self.dtype) if cell.apart else dxg
         dstate = dstate.copy()
-        panels = self._backward_panels(weights)
+        panels = self._order.backward_panels(weights)
         run_parallel(
             backward_rows(cell, self.dtype),
             [

@@ -9,6 +9,8 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from .team import new_board
+
 SMALL = 200_000  # multiplications and additions; below, waking a thread costs more than it saves
 
 
@@ -57,22 +59,42 @@ def shares(work):
     return 1 if work < SMALL else _count
 
 
-def run_parallel(function, calls):
-    """Call `function` with each tuple of arguments in `calls`, the first in this thread."""
-    if len(calls) == 1:
-        function(*calls[0])
-        return
+def _submit(function, calls):
     global _pool
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, _count - 1), thread_name_prefix="gpurnn")
         # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
-        others = [_pool.submit(function, *arguments) for arguments in calls[1:]]
+        return [_pool.submit(function, *arguments) for arguments in calls]
+
+
+def run_parallel(function, calls):
+    """Call `function` with each tuple of arguments in `calls`, the first in this thread."""
+    if len(calls) == 1:
+        function(*calls[0])
+        return
+    others = _submit(function, calls[1:])
     try:
         function(*calls[0])
     finally:
         for other in others:
             other.result()
+
+
+def run_team(function, members, arguments):
+    """Call `function` in up to `members` threads that work together, with a board between them.
+
+    Its first arguments are whether it leads, and the board; see `team`. The leader does not
+    need the others: those that have not begun when it is done never will.
+    """
+    board = new_board(members)
+    others = _submit(function, [(False, board, *arguments)] * (members - 1))
+    try:
+        function(True, board, *arguments)
+    finally:
+        for other in others:
+            if not other.cancel():
+                other.result()
 
 
 def split(total, parts):
