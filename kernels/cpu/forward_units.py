@@ -120,7 +120,7 @@ def forward_units(cell, dtype):
     sequences by falling length; `counts` (T,), how many of them reach step t; weights and
     biases as they lie; wx, the packed input weights, or nothing if they are to be used as they
     lie; state and final (S, B, H), the states before and after all steps; history; xg, room for
-    the products of a block of steps' inputs; y, flat, in which row (t, b) begins at
+    the products of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b) begins at
     (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
     former; whether time runs backwards.
     """
@@ -148,10 +148,12 @@ def forward_units(cell, dtype):
         member, s0 = join(board, leads)
         if s0 < 0:
             return
-        x_flat, w_ih_flat, w_hh_flat = x.reshape(-1), w_ih.reshape(-1), w_hh.reshape(-1)
+        xg_flat, x_flat, w_ih_flat, w_hh_flat = (
+            xg.reshape(-1), x.reshape(-1), w_ih.reshape(-1), w_hh.reshape(-1),
+        )  # fmt: skip
         block = max(1, BLOCK_ROWS // batch)
         groups = (padded // lanes + together - 1) // together
-        x_stride = xg.size // (block * batch)
+        x_stride = xg.shape[1]
         x_offsets, offsets = np.empty(block * batch, np.intp), np.empty(batch, np.intp)
         xg_offsets = np.arange(block * batch) * x_stride
         hg = np.empty(batch * gate_count * padded, x.dtype)
@@ -173,7 +175,7 @@ def forward_units(cell, dtype):
                     for r in range(counts[t]):
                         x_offsets[used] = (t * batch + rows[r]) * width
                         used += 1
-                mine = xg[begin * gate_count :]
+                mine = xg_flat[begin * gate_count :]
                 if wx.size:
                     multiply_whole_panels(
                         x_flat, x_offsets, used, np.intp(1), width, wx, group * panels_together,
@@ -193,7 +195,7 @@ def forward_units(cell, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
-                before % slots, after % slots, rows, xg, used, x_stride, w_hh_flat, b_hh, hg,
+                before % slots, after % slots, rows, xg_flat, used, x_stride, w_hh_flat, b_hh, hg,
                 hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated, kept,
                 keep,
             )  # fmt: skip

@@ -1,23 +1,24 @@
-"""One layer and direction on the CPU: packs the weights, spreads the sequences over threads."""
+"""One layer and direction on the CPU: which threads do what, and on which memory."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from .backward import backward_rows
+from .backward_units import backward_units
 from .compiling import kernel
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
 from .gradients import add_column_sums, add_outer_product
-from .threads import run_parallel, run_team, shares, split
+from .packing import panel_width
+from .product import multiply_panels
+from .threads import run_parallel, run_team, shares, split, team_size
 from .weights import WeightOrder
 from .workspace import give_back, take
 
-import os
-
-FEW = int(os.environ.get("FEW", "1"))
-THREADS = int(os.environ.get("THR", "1"))
-WORTH_PACKING = int(os.environ.get("WP", "16"))
+FEW = 3  # sequences for which the weights are better used as they lie, by units
+WORTH_PACKING = 16  # rows of inputs for which their weights are
 
 
 @kernel("add_weight_gradients")
@@ -49,6 +50,34 @@ def _add_weight_gradients(
         add_column_sums(dh_flat, rows, gates, padded, first, last, db_hh, hidden)
 
 
+@kernel("write_input_gradients")
+def _write_input_gradients(dxg, valid, wx, dx, resume):
+    """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
+    depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
+    dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
+    for first in range(0, valid.size, BLOCK_ROWS):
+        rows = valid[first : first + BLOCK_ROWS]
+        multiply_panels(
+            dxg_flat, rows * depth, rows.size, np.intp(1), depth, wx, dx_flat, rows * inputs,
+            inputs, resume,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _all_reach(first, last, steps):
+    """Sequences first .. last - 1, and how many of them reach each step, if all of them do."""
+    return np.arange(first, last), np.full(steps, last - first)
+
+
+def _spread(lengths, steps, batch, threads):
+    """For each thread its sequences by falling length, and how many of them reach each step."""
+    if lengths is None:
+        return [_all_reach(first, last, steps) for first, last in split(batch, threads)]
+    order = np.argsort(-lengths, kind="stable")
+    parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
+    return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+
+
 @dataclass
 class Tape:
     """What the forward pass keeps for the backward pass."""
@@ -71,27 +100,42 @@ class Recurrence:
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
-        self.cell, self.inputs, self.hidden, self.dtype = (
-            cell,
-            input_size,
-            hidden_size,
-            np.dtype(dtype),
-        )
+        self.cell, self.inputs, self.hidden = cell, input_size, hidden_size
+        self.dtype = np.dtype(dtype)
         self._order = WeightOrder(cell, hidden_size, dtype)
         self.padded, self._early = self._order.padded, cell.gates - cell.late
         self._nothing = np.empty(0, dtype)
+        self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
+        self._no_panels = np.empty((0, 0, 0), dtype)
+        width = panel_width(dtype)
+        self._gates_width = -(-cell.gates * self.padded // width) * width
 
-    def _shares(self, lengths, steps, batch, threads=None):
-        """For each thread its sequences by falling length, and how many of them reach each step."""
+    # The kernels are found by the whole of a cell's text: once is enough.
+
+    @cached_property
+    def _forward_rows(self):
+        return forward_rows(self.cell, self.dtype)
+
+    @cached_property
+    def _forward_units(self):
+        return forward_units(self.cell, self.dtype)
+
+    @cached_property
+    def _backward_rows(self):
+        return backward_rows(self.cell, self.dtype)
+
+    @cached_property
+    def _backward_units(self):
+        return backward_units(self.cell, self.dtype)
+
+    def _threads(self, lengths, steps, batch):
         valid = steps * batch if lengths is None else int(lengths.sum())
-        per_step = self.cell.gates * self.hidden * (self.hidden + self.inputs)
-        threads = threads or min(batch, shares(2 * valid * per_step))
-        if lengths is None:
-            parts = [np.arange(first, last) for first, last in split(batch, threads)]
-            return [(rows, np.full(steps, rows.size)) for rows in parts]
-        order = np.argsort(-lengths, kind="stable")
-        parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
-        return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+        work = 2 * valid * self.cell.gates * self.hidden * (self.hidden + self.inputs)
+        return min(batch, shares(work))
+
+    def _team(self, steps, batch):
+        multiplied = batch * self.cell.gates * self.hidden * self.hidden
+        return team_size(steps, multiplied, 2 if self.cell.late else 1)
 
     def forward(self, weights, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
@@ -100,83 +144,63 @@ class Recurrence:
         y (T, B, ...), which holds zeros past the sequences' ends already. Returns the final
         state (S, B, H) and, if `keep`, a tape, else None.
         """
-        if x.shape[1] <= FEW:
-            return self._forward_units(weights, x, state, lengths, reverse, y, column, keep)
-        steps, batch = x.shape[:2]
-        slots = steps + 1 if keep else 2
-        cell, sequences = self.cell, np.arange(batch)
-        history = take((cell.states, slots, batch, self.padded), self.dtype)
-        ends = np.full(batch, steps) if lengths is None else lengths
-        first, last = (ends % slots, 0) if reverse else (0, ends % slots)
-        history[:, first, sequences, : self.hidden] = state
-        history[:, first, sequences, self.hidden :] = 0
-        rows_kept = steps * batch if keep else 0
-        saved = take((rows_kept, cell.saved, self.padded), self.dtype)
-        gated_rows = (rows_kept or batch) if cell.late else 0
-        gated = take((gated_rows, self.padded), self.dtype)
-        wx, wh, wq = self._order.forward_panels(weights)
-        run_parallel(
-            forward_rows(cell, self.dtype),
-            [
-                (
-                    x, rows, counts, wx, wh, wq, self.hidden, history,
-                    y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
-                )
-                for rows, counts in self._shares(lengths, steps, batch)
-            ],
-        )  # fmt: skip
-        final = np.ascontiguousarray(history[:, last, sequences, : self.hidden])
-        tape = Tape(x, lengths, reverse, history, saved, gated)
-        return final, tape if keep else None
-
-    def _forward_units(self, weights, x, state, lengths, reverse, y, column, keep):
         steps, batch = x.shape[:2]
         cell = self.cell
         history = take((cell.states, steps + 1 if keep else 2, batch, self.padded), self.dtype)
         rows_kept = steps * batch if keep else 0
         saved = take((rows_kept, cell.saved, self.padded), self.dtype)
         gated = take(((rows_kept or batch) if cell.late else 0, self.padded), self.dtype)
-        w_ih, w_hh, b_ih, b_hh = weights
-        if b_ih is None:
-            b_ih = b_hh = np.zeros(cell.gates * self.hidden, self.dtype)
-        wx = self._nothing.reshape(0, 0, 0)
-        if steps * batch >= WORTH_PACKING:
-            wx = self._order.input_panels(weights)
-        xg = np.empty(
-            max(1, BLOCK_ROWS // batch) * batch * (-(-cell.gates * self.padded // 16) * 16),
-            self.dtype,
-        )
-        kept = np.empty(batch * cell.kept * self.padded, self.dtype)
-        final = np.empty((cell.states, batch, self.hidden), self.dtype)
-        ((rows, counts),) = self._shares(lengths, steps, batch, 1)
-        run_team(
-            forward_units(cell, self.dtype),
-            THREADS,
-            (
-                x,
-                rows,
-                counts,
-                w_ih,
-                w_hh,
-                b_ih,
-                b_hh,
-                wx,
-                np.ascontiguousarray(state),
-                final,
-                history,
-                xg,
-                y.reshape(-1),
-                column,
-                y.shape[2],
-                saved,
-                gated,
-                kept,
-                keep,
-                reverse,
-            ),
-        )
+        run = self._run_units if batch <= FEW else self._run_rows
+        final = run(weights, x, state, lengths, reverse, y, column, keep, history, saved, gated)
         tape = Tape(x, lengths, reverse, history, saved, gated)
         return final, tape if keep else None
+
+    def _run_units(
+        self, weights, x, state, lengths, reverse, y, column, keep, history, saved, gated
+    ):
+        steps, batch = x.shape[:2]
+        w_ih, w_hh, b_ih, b_hh = weights
+        if b_ih is None:
+            b_ih = b_hh = self._no_bias
+        worth = steps * batch >= WORTH_PACKING
+        wx = self._order.input_panels(weights) if worth else self._no_panels
+        block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
+        final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
+        ((rows, counts),) = _spread(lengths, steps, batch, 1)
+        run_team(
+            self._forward_units, self._team(steps, batch),
+            (
+                x, rows, counts, w_ih, w_hh, b_ih, b_hh, wx, np.ascontiguousarray(state), final,
+                history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column,
+                y.shape[2], saved, gated,
+                np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
+            ),
+        )  # fmt: skip
+        return final
+
+    def _run_rows(
+        self, weights, x, state, lengths, reverse, y, column, keep, history, saved, gated
+    ):
+        steps, batch = x.shape[:2]
+        slots, sequences = history.shape[1], np.arange(batch)
+        ends = np.full(batch, steps) if lengths is None else lengths
+        first, last = (ends % slots, 0) if reverse else (0, ends % slots)
+        history[:, first, sequences, : self.hidden] = state
+        history[:, first, sequences, self.hidden :] = 0
+        wx, wh, wq = (self._order.input_panels(weights), *self._order.hidden_panels(weights))
+        run_parallel(
+            self._forward_rows,
+            [
+                (
+                    x, rows, counts, wx, wh, wq, self.hidden, history,
+                    y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
+                )
+                for rows, counts in _spread(
+                    lengths, steps, batch, self._threads(lengths, steps, batch)
+                )
+            ],
+        )  # fmt: skip
+        return np.ascontiguousarray(history[:, last, sequences, : self.hidden])
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
@@ -191,28 +215,57 @@ class Recurrence:
         dxg = take(shape, self.dtype)
         dhg = take(shape, self.dtype) if cell.apart else dxg
         dstate = dstate.copy()
-        panels = self._order.backward_panels(weights)
-        run_parallel(
-            backward_rows(cell, self.dtype),
-            [
-                (
-                    dy.reshape(-1), column, dy.shape[2], rows, counts, *panels, self.hidden,
-                    tape.history, tape.saved, dxg, dhg, dstate, dx, resume, tape.reverse,
-                )
-                for rows, counts in self._shares(tape.lengths, steps, batch)
-            ],
-        )  # fmt: skip
-        self._add_weight_gradients(tape, dxg, dhg, grads)
-        give_back(*((dxg, dhg) if cell.apart else (dxg,)))
-        return dstate
-
-    def _add_weight_gradients(self, tape, dxg, dhg, grads):
-        """The large products of the gates' gradients with the inputs and the hidden states."""
-        steps, batch = tape.x.shape[:2]
+        run = self._run_back_units if batch <= FEW else self._run_back_rows
+        run(weights[1], tape, dy, column, dstate, dxg, dhg)
         if tape.lengths is None:
             valid = np.arange(steps * batch)
         else:
             valid = np.flatnonzero(np.arange(steps)[:, None] < tape.lengths)
+        work = 2 * valid.size * cell.gates * self.hidden * self.inputs
+        wx = self._order.input_panels_back(weights[0])
+        run_parallel(
+            _write_input_gradients,
+            [
+                (dxg, valid[first:last], wx, dx, resume)
+                for first, last in split(valid.size, shares(work))
+            ],
+        )
+        self._add_weight_gradients(tape, valid, dxg, dhg, grads)
+        give_back(*((dxg, dhg) if cell.apart else (dxg,)))
+        return dstate
+
+    def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg):
+        steps, batch = tape.x.shape[:2]
+        cell = self.cell
+        ((rows, counts),) = _spread(tape.lengths, steps, batch, 1)
+        run_team(
+            self._backward_units, self._team(steps, batch),
+            (
+                dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, tape.history, tape.saved,
+                dxg, dhg, np.empty((cell.states, batch, self.padded), self.dtype),
+                np.empty((batch if cell.late else 0, self.padded), self.dtype),
+                np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
+            ),
+        )  # fmt: skip
+
+    def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg):
+        steps, batch = tape.x.shape[:2]
+        wh, wq = self._order.hidden_panels_back(w_hh)
+        run_parallel(
+            self._backward_rows,
+            [
+                (
+                    dy.reshape(-1), column, dy.shape[2], rows, counts, wh, wq, self.hidden,
+                    tape.history, tape.saved, dxg, dhg, dstate, tape.reverse,
+                )
+                for rows, counts in _spread(
+                    tape.lengths, steps, batch, self._threads(tape.lengths, steps, batch)
+                )
+            ],
+        )  # fmt: skip
+
+    def _add_weight_gradients(self, tape, valid, dxg, dhg, grads):
+        """The large products of the gates' gradients with the inputs and the hidden states."""
         previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
         dw_ih, dw_hh, db_ih, db_hh = grads
         if db_ih is None:

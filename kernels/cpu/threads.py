@@ -59,6 +59,17 @@ def shares(work):
     return 1 if work < SMALL else _count
 
 
+STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
+LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
+
+
+def team_size(steps, multiplications, meetings):
+    """How many threads should share the hidden units of a loop of so many multiplications a step."""
+    if steps * multiplications < LOOP_WORTH_SHARING:
+        return 1
+    return max(1, min(_count, multiplications // (STEP_WORTH_SHARING * meetings)))
+
+
 def _submit(function, calls):
     global _pool
     with _lock:

@@ -56,20 +56,16 @@ class WeightOrder:
         """Packed for the inputs' products forward, biases included."""
         return self._columns(weights[0], self._all_forward, weights[2])
 
-    def forward_panels(self, weights):
-        """Packed for the way forward: of the inputs, of the early gates, of the late ones."""
+    def hidden_panels(self, weights):
+        """Packed for the hidden states' products forward: of the early gates, of the late ones."""
         w_hh, b_hh = weights[1], weights[3]
-        return (
-            self.input_panels(weights),
-            self._columns(w_hh, self._early_forward, b_hh),
-            self._columns(w_hh, self._late_forward, b_hh),
-        )
+        early, late = self._early_forward, self._late_forward
+        return self._columns(w_hh, early, b_hh), self._columns(w_hh, late, b_hh)
 
-    def backward_panels(self, weights):
-        """Packed for the way back: of the inputs, of the early gates, of the late ones."""
-        w_ih, w_hh = weights[:2]
-        return (
-            self._rows(w_ih, self._all),
-            self._rows(w_hh, self._early),
-            self._rows(w_hh, self._late),
-        )
+    def input_panels_back(self, w_ih):
+        """Packed for the way back to the inputs."""
+        return self._rows(w_ih, self._all)
+
+    def hidden_panels_back(self, w_hh):
+        """Packed for the way back to the hidden states: of the early gates, of the late ones."""
+        return self._rows(w_hh, self._early), self._rows(w_hh, self._late)
