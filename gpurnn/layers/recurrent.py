@@ -48,6 +48,7 @@ class Recurrent(Layer):
         self.dropout, self.batch_first = float(dropout), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
         rows, bound = cell.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
+        self._names = []
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse")[: self.directions]:
                 shapes = {
@@ -56,8 +57,10 @@ class Recurrent(Layer):
                 }
                 if self.bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                for kind, shape in shapes.items():
-                    self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
+                names = [f"{kind}_l{layer}{suffix}" for kind in shapes]
+                for name, shape in zip(names, shapes.values()):
+                    self._add_parameter(name, self._uniform(shape, bound))
+                self._names.append(names if self.bias else [*names, None, None])
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.
@@ -105,16 +108,15 @@ class Recurrent(Layer):
     def _recurrences(self):
         return _Recurrences(self.cell, self.hidden_size, self.dtype)
 
-    def _arrays(self, layer, direction, of):
-        """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters, or of the gradients."""
-        suffix = f"_l{layer}" + ("_reverse" if direction else "")
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        if of == "grads":
-            return tuple(self.grads.get(kind + suffix) for kind in kinds)
-        return tuple(
-            self._parameter(kind + suffix) if kind + suffix in self.params else None
-            for kind in kinds
-        )
+    def _weights(self, layer, direction):
+        """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters."""
+        names = self._names[layer * self.directions + direction]
+        return tuple(name and self._parameter(name) for name in names)
+
+    def _gradients(self, layer, direction):
+        """As `_weights`, of the gradients."""
+        names = self._names[layer * self.directions + direction]
+        return tuple(name and self.grads[name] for name in names)
 
     def _run(self, x, state, lengths, keep):
         x = self._check_sequences(x, "x", self.input_size)
@@ -124,6 +126,7 @@ class Recurrent(Layer):
         xp, hidden, layers = module_of(self.device), self.hidden_size, range(self.num_layers)
         allocate = xp.empty if lengths is None else xp.zeros
         finals, tapes, seeds = xp.empty_like(states), [], []
+        weights = [self._weights(layer, d) for layer in layers for d in range(self.directions)]
         for layer in layers:
             if layer and keep and self.dropout:
                 seeds.append(int(self.rng.integers(2**63)))
@@ -132,14 +135,13 @@ class Recurrent(Layer):
             for direction in range(self.directions):
                 index = layer * self.directions + direction
                 finals[:, index], tape = self._recurrence(layer).forward(
-                    self._arrays(layer, direction, "params"), x, states[:, index], lengths,
-                    bool(direction), y, direction * hidden, keep,
+                    weights[index], x, states[:, index], lengths, bool(direction), y,
+                    direction * hidden, keep,
                 )  # fmt: skip
                 tapes.append(tape)
             x = y
-        weights = [
-            [self._arrays(layer, d, "params") for d in range(self.directions)] for layer in layers
-        ]
+        if not keep:
+            return self._outward(y), self._state_of(finals), None
 
         def backward(dy, dstate=None):
             dy = self._check_sequences(dy, "dy", hidden * self.directions, (steps, batch))
@@ -150,16 +152,15 @@ class Recurrent(Layer):
                 for direction in range(self.directions):
                     index = layer * self.directions + direction
                     dinitial[:, index] = self._recurrence(layer).backward(
-                        weights[layer][direction], tapes[index], dy, direction * hidden,
-                        dstates[:, index], self._arrays(layer, direction, "grads"),
-                        dx, bool(direction),
+                        weights[index], tapes[index], dy, direction * hidden, dstates[:, index],
+                        self._gradients(layer, direction), dx, bool(direction),
                     )  # fmt: skip
                 if layer and self.dropout:
                     dx = self.kernels.dropout(dx, self.dropout, seeds[layer - 1])
                 dy = dx
             return self._outward(dy), self._state_of(dinitial)
 
-        return self._outward(y), self._state_of(finals), backward if keep else None
+        return self._outward(y), self._state_of(finals), backward
 
     def _outward(self, sequences):
         """From (T, B, ...) to what the caller expects."""

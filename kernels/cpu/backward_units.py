@@ -13,12 +13,12 @@ from .backward_passes import cell_backward_pass, gate_backward_pass
 from .compiling import inlined, kernel
 from .dots import add_scaled_rows
 from .simd import lanes_of
-from .team import admit, close, join, meet, members_of, welcome
+from .team import close, join, meet, members_of, prepare_next, welcome
 
 
 @inlined
 def _add_products(begin, end, hidden, first, last, a, offsets, count, pitch, w, c, c_offsets):
-    """c[.., j] += sum over gates first .. last - 1 of a[.., gate] @ w[gate, :, j], begin ≤ j < end."""
+    """c[:, j] += sum over gates first .. last - 1 of a[:, gate] @ w[gate, :, j], j < end."""
     width = min(end, hidden) - begin
     for gate in range(first, last):
         for r in range(count):
@@ -42,21 +42,20 @@ def _one_phase(cell, dtype):
             begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, history,
             tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        if members > 1:
-            meet(board, member, members, meeting)
+        long = members > 1 and meet(board, member, members, meeting)
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         _add_products(
             begin, end, hidden, 0, gate_count, dhg.reshape(-1), offsets, count, padded, w, carry,
             carry_offsets,
         )  # fmt: skip
+        return long
 
     return step
 
 
 def _two_phase(cell, dtype):
     run_cell, run_gates = cell_backward_pass(cell, dtype), gate_backward_pass(cell, dtype)
-    lanes = lanes_of(dtype)
     gate_count, early_count = cell.gates, cell.gates - cell.late
 
     @inlined
@@ -74,8 +73,7 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, history,
             tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        if members > 1:
-            meet(board, member, members, meeting - 1)
+        long = members > 1 and meet(board, member, members, meeting - 1)
         _add_products(
             begin, end, hidden, early_count, gate_count, dx_flat, offsets, count, padded, w,
             dgated, carry_offsets,
@@ -84,12 +82,12 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, t, before, history, tape, dxg, dgated, carry, carry_offsets,
             carry_plane, carried,
         )  # fmt: skip
-        if members > 1:
-            meet(board, member, members, meeting)
+        long = members > 1 and meet(board, member, members, meeting) or long
         _add_products(
             begin, end, hidden, 0, early_count, dx_flat, offsets, count, padded, w, carry,
             carry_offsets,
         )  # fmt: skip
+        return long
 
     return step
 
@@ -124,15 +122,17 @@ def backward_units(cell, dtype):
             return
         w_flat, carry_flat, dgated_flat = w.reshape(-1), carry.reshape(-1), dgated.reshape(-1)
         carry_offsets, offsets = np.arange(batch) * padded, np.empty(batch, np.intp)
-        vectors, members_before = padded // lanes, np.intp(1 if leads else 0)
+        vectors, members_before, disturbed = padded // lanes, np.intp(1 if leads else 0), False
         for s in range(s0, steps):
             members, number = members_of(board, s), s * (meetings + 1)
             if members_before > 1 and members != members_before:
                 # Units change hands: what the last step adds to their carry must be there.
                 meet(board, member, members_before, number + 1)
+            if member >= members:
+                return
             if leads:
                 welcome(board, s, members_before, members)
-                admit(board, s)
+                prepare_next(board, s, disturbed)
             members_before = members
             begin, end = (
                 vectors * member // members * lanes,
@@ -140,15 +140,18 @@ def backward_units(cell, dtype):
             )
             t = s if reverse else steps - 1 - s
             before, after = (t + 1, t) if reverse else (t, t + 1)
-            step(
-                board, member, members, number + 1 + meetings, begin, end, counts[t], t, before, after,
-                rows, dy, dy_offset, dy_stride, w_flat, hidden, history, tape, dxg, dhg,
+            long = step(
+                board, member, members, number + 1 + meetings, begin, end, counts[t], t, before,
+                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, history, tape, dxg, dhg,
                 carry_flat, carry_offsets, batch * padded, dgated_flat, carried, offsets,
             )  # fmt: skip
+            if leads and long and not disturbed:
+                disturbed = True
+                close(board, disturbed)
         if members_before > 1:
             meet(board, member, members_before, steps * (meetings + 1) + 1)
         if leads:
-            close(board)
+            close(board, disturbed)
             for r in range(batch):
                 dstate[:, rows[r]] = carry[:, r, :hidden]
 

@@ -17,7 +17,7 @@ from .forward import BLOCK_ROWS, vectors_together
 from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
 from .simd import lanes_of, load_part, store
-from .team import admit, close, join, meet, members_of, welcome
+from .team import close, join, meet, members_of, prepare_next, welcome
 
 
 @cache
@@ -59,6 +59,7 @@ def _one_phase(cell, dtype):
             begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
             hidden, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
+        return False
 
     return step
 
@@ -87,8 +88,7 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, before, xg, x_first, x_stride, hg, hg_offsets, history, gated,
             gated_row, kept,
         )  # fmt: skip
-        if members > 1:
-            meet(board, member, members, meeting - 1)
+        long = members > 1 and meet(board, member, members, meeting - 1)
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
         multiply_late(
@@ -98,6 +98,7 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
             hidden, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
+        return long
 
     return step
 
@@ -120,9 +121,9 @@ def forward_units(cell, dtype):
     sequences by falling length; `counts` (T,), how many of them reach step t; weights and
     biases as they lie; wx, the packed input weights, or nothing if they are to be used as they
     lie; state and final (S, B, H), the states before and after all steps; history; xg, room for
-    the products of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b) begins at
-    (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
-    former; whether time runs backwards.
+    the products of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b)
+    begins at (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to
+    keep the former; whether time runs backwards.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
@@ -158,12 +159,14 @@ def forward_units(cell, dtype):
         xg_offsets = np.arange(block * batch) * x_stride
         hg = np.empty(batch * gate_count * padded, x.dtype)
         hg_offsets = np.arange(batch) * (gate_count * padded)
-        members_before, used = np.intp(1), np.intp(0)
+        members_before, used, disturbed = np.intp(1), np.intp(0), False
         for s in range(s0, steps):
             members = members_of(board, s)
+            if member >= members:
+                return
             if leads:
                 welcome(board, s, members_before, members)
-                admit(board, s)
+                prepare_next(board, s, disturbed)
                 members_before = members
             group, next_group = groups * member // members, groups * (member + 1) // members
             begin, end = group * together * lanes, min(next_group * together * lanes, padded)
@@ -193,7 +196,7 @@ def forward_units(cell, dtype):
                     used += counts[steps - 1 - k if reverse else k]
             t = steps - 1 - s if reverse else s
             before, after = (t + 1, t) if reverse else (t, t + 1)
-            step(
+            long = step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
                 before % slots, after % slots, rows, xg_flat, used, x_stride, w_hh_flat, b_hh, hg,
                 hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated, kept,
@@ -201,9 +204,12 @@ def forward_units(cell, dtype):
             )  # fmt: skip
             used += counts[t]
             if members > 1:
-                meet(board, member, members, (s + 1) * meetings)
+                long = meet(board, member, members, (s + 1) * meetings) or long
+            if leads and long and not disturbed:
+                disturbed = True
+                close(board, disturbed)
         if leads:
-            close(board)
+            close(board, disturbed)
             for s in range(states):
                 for r in range(batch):
                     final[s, rows[r]] = history[s, ends[1, r], rows[r], :hidden]

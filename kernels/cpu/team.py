@@ -3,7 +3,9 @@
 The calling thread leads: it begins at once and alone. The others are admitted, at a step's
 beginning, when they have come; one that never comes is not missed, so that no number of busy
 or missing threads can block the loop. Between steps the members meet. Who waits, spins for some
-microseconds and then yields its core to whoever wants it.
+microseconds and then yields its core to whoever wants it; once that has happened to the leader,
+it sends the others home and goes on alone, for a core that others want too would hold up every
+step.
 
 The members speak through an array of 64-bit integers (see `new_board`), with a cache line
 for each, read and written by atomic instructions.
@@ -152,14 +154,18 @@ def join(board, leads):
 
 @inlined
 def members_of(board, step):
-    """How many members share this step; the same for all of them."""
+    """How many members share this step; the same for all of them, and only these go on."""
     return np.intp(_read(board, _MEMBERS + _SHARING + step % 2))
 
 
 @inlined
-def admit(board, step):
-    """By the leader, in this step: let those who have come meanwhile share the next."""
-    _write(board, _MEMBERS + _SHARING + (step + 1) % 2, 1 + _read(board, _ARRIVED))
+def prepare_next(board, step, disturbed):
+    """By the leader, in this step: let those who have come meanwhile share the next.
+
+    Or, if the team was `disturbed`, nobody.
+    """
+    members = 1 if disturbed else 1 + _read(board, _ARRIVED)
+    _write(board, _MEMBERS + _SHARING + (step + 1) % 2, members)
 
 
 @inlined
@@ -171,16 +177,27 @@ def welcome(board, step, before, members):
 
 @inlined
 def meet(board, member, members, number):
-    """Wait until all members have come to meeting `number`; numbers only grow."""
+    """Wait until all members have come to meeting `number`; numbers only grow.
+
+    Returns whether the wait was so long that someone's core must be in use by others.
+    """
     _write(board, _MEMBERS + member * LINE + _MET, number)
+    long = False
     for other in range(members):
         spins = 0
         while _read(board, _MEMBERS + other * LINE + _MET) < number:
             _wait(spins)
             spins += 1
+        long = long or spins > SPINS
+    return long
 
 
 @inlined
-def close(board):
-    """By the leader, at the end: nobody else need begin."""
-    _write(board, _CLOSED, 1)
+def close(board, disturbed):
+    """By the leader, at the end or when the team is disturbed: nobody else need begin."""
+    _write(board, _CLOSED, 2 if disturbed else 1)
+
+
+def was_disturbed(board):
+    """Whether the leader sent the others home."""
+    return board[_CLOSED] == 2

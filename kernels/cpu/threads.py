@@ -7,9 +7,10 @@ one thread does in a few microseconds never leaves the caller's.
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .team import new_board
+from .team import new_board, was_disturbed
 
 SMALL = 200_000  # multiplications and additions; below, waking a thread costs more than it saves
 
@@ -63,9 +64,13 @@ STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than t
 LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
 
 
+REST = 0.05  # seconds for which no team forms, once others have wanted the cores
+_rest_until = 0.0
+
+
 def team_size(steps, multiplications, meetings):
-    """How many threads should share the hidden units of a loop of so many multiplications a step."""
-    if steps * multiplications < LOOP_WORTH_SHARING:
+    """How many threads should share the hidden units of a time loop; `multiplications` a step."""
+    if steps * multiplications < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
         return 1
     return max(1, min(_count, multiplications // (STEP_WORTH_SHARING * meetings)))
 
@@ -99,6 +104,9 @@ def run_team(function, members, arguments):
     need the others: those that have not begun when it is done never will.
     """
     board = new_board(members)
+    if members == 1:
+        function(True, board, *arguments)
+        return
     others = _submit(function, [(False, board, *arguments)] * (members - 1))
     try:
         function(True, board, *arguments)
@@ -106,6 +114,9 @@ def run_team(function, members, arguments):
         for other in others:
             if not other.cancel():
                 other.result()
+        if was_disturbed(board):
+            global _rest_until
+            _rest_until = time.monotonic() + REST
 
 
 def split(total, parts):
