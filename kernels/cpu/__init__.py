@@ -4,16 +4,19 @@ from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
-from .recurrence import Recurrence
+from .recurrence import Recurrence, directions_apart
+from .threads import run_side_by_side
 
 __all__ = [
     "Recurrence",
     "apply_map",
+    "directions_apart",
     "dropout",
     "embedding_backward",
     "embedding_forward",
     "linear_backward",
     "linear_forward",
+    "run_side_by_side",
     "softmax_cross_entropy",
     "sum_of_squares",
 ]

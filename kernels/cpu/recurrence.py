@@ -13,7 +13,7 @@ from .forward_units import forward_units
 from .gradients import add_column_sums, add_outer_product
 from .packing import panel_width
 from .product import multiply_panels
-from .threads import run_parallel, run_team, shares, split, team_size
+from .threads import get_num_threads, run_parallel, run_team, shares, split, team_size
 from .weights import WeightOrder
 from .workspace import give_back, take
 
@@ -72,10 +72,20 @@ def _all_reach(first, last, steps):
 def _spread(lengths, steps, batch, threads):
     """For each thread its sequences by falling length, and how many of them reach each step."""
     if lengths is None:
-        return [_all_reach(first, last, steps) for first, last in split(batch, threads)]
+        bounds = [(0, batch)] if threads == 1 else split(batch, threads)
+        return [_all_reach(first, last, steps) for first, last in bounds]
     order = np.argsort(-lengths, kind="stable")
     parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
     return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+
+
+def directions_apart(batch):
+    """Whether two directions of so many sequences are better run at once, on a thread each.
+
+    Batches spread over threads anyway, without waiting for each other; and of many threads two
+    would be too few.
+    """
+    return batch <= FEW and 2 <= get_num_threads() < 4
 
 
 @dataclass
@@ -106,6 +116,7 @@ class Recurrence:
         self.padded, self._early = self._order.padded, cell.gates - cell.late
         self._nothing = np.empty(0, dtype)
         self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
+        self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
         self._no_panels = np.empty((0, 0, 0), dtype)
         width = panel_width(dtype)
         self._gates_width = -(-cell.gates * self.padded // width) * width
@@ -145,18 +156,24 @@ class Recurrence:
         state (S, B, H) and, if `keep`, a tape, else None.
         """
         steps, batch = x.shape[:2]
-        cell = self.cell
-        history = take((cell.states, steps + 1 if keep else 2, batch, self.padded), self.dtype)
-        rows_kept = steps * batch if keep else 0
-        saved = take((rows_kept, cell.saved, self.padded), self.dtype)
-        gated = take(((rows_kept or batch) if cell.late else 0, self.padded), self.dtype)
         run = self._run_units if batch <= FEW else self._run_rows
-        final = run(weights, x, state, lengths, reverse, y, column, keep, history, saved, gated)
-        tape = Tape(x, lengths, reverse, history, saved, gated)
-        return final, tape if keep else None
+        if not keep:
+            gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
+            history = take((self.cell.states, 2, batch, self.padded), self.dtype)
+            final = run(
+                weights, x, state, lengths, reverse, y, column, history, self._no_tape, gated, False
+            )
+            give_back(history)
+            return final, None
+        rows = steps * batch
+        history = take((self.cell.states, steps + 1, batch, self.padded), self.dtype)
+        saved = take((rows, self.cell.saved, self.padded), self.dtype)
+        gated = take((rows if self.cell.late else 0, self.padded), self.dtype)
+        final = run(weights, x, state, lengths, reverse, y, column, history, saved, gated, True)
+        return final, Tape(x, lengths, reverse, history, saved, gated)
 
     def _run_units(
-        self, weights, x, state, lengths, reverse, y, column, keep, history, saved, gated
+        self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
     ):
         steps, batch = x.shape[:2]
         w_ih, w_hh, b_ih, b_hh = weights
@@ -179,7 +196,7 @@ class Recurrence:
         return final
 
     def _run_rows(
-        self, weights, x, state, lengths, reverse, y, column, keep, history, saved, gated
+        self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
     ):
         steps, batch = x.shape[:2]
         slots, sequences = history.shape[1], np.arange(batch)

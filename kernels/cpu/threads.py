@@ -26,6 +26,9 @@ _count = _available_cores()
 _pool = None
 
 
+_here = threading.local()  # `alone`: this thread's kernels run on it alone
+
+
 def get_num_threads():
     """How many threads a CPU kernel may use."""
     return _count
@@ -55,9 +58,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
+def _at_hand():
+    return 1 if getattr(_here, "alone", False) else _count
+
+
 def shares(work):
     """Over how many threads to spread `work` operations."""
-    return 1 if work < SMALL else _count
+    return 1 if work < SMALL else _at_hand()
 
 
 STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
@@ -72,7 +79,7 @@ def team_size(steps, multiplications, meetings):
     """How many threads should share the hidden units of a time loop; `multiplications` a step."""
     if steps * multiplications < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
         return 1
-    return max(1, min(_count, multiplications // (STEP_WORTH_SHARING * meetings)))
+    return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
 
 
 def _submit(function, calls):
@@ -95,6 +102,21 @@ def run_parallel(function, calls):
     finally:
         for other in others:
             other.result()
+
+
+def run_side_by_side(function, arguments):
+    """[function(a) for a in arguments], each in a thread of its own, and all it calls there too."""
+    results = [None] * len(arguments)
+
+    def run(i, argument):
+        _here.alone = True
+        try:
+            results[i] = function(argument)
+        finally:
+            _here.alone = False
+
+    run_parallel(run, list(enumerate(arguments)))
+    return results
 
 
 def run_team(function, members, arguments):

@@ -6,9 +6,16 @@ from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .recurrence import Recurrence
 
+
+def directions_apart(batch):
+    """Never: the device works on both directions one after the other, without waiting."""
+    return False
+
+
 __all__ = [
     "Recurrence",
     "apply_map",
+    "directions_apart",
     "dropout",
     "embedding_backward",
     "embedding_forward",
