@@ -58,16 +58,15 @@ def zero_state(cell, batch, hidden):
     return (jnp.zeros((batch, hidden), jnp.float32),) * (2 if cell == "lstm" else 1)
 
 
-def recurrence(cell, unroll, inputs, w_hh, b_hh):
-    """Outputs (T, B, H) from the input products (T, B, G H)."""
+def recurrence(cell, unroll, state, inputs, w_hh, b_hh):
+    """(final state, outputs (T, B, H)) from the initial state and input products (T, B, G H)."""
     import jax
 
     def step(state, now):
         state = CELLS[cell](now, state[0] @ w_hh + b_hh, state)
         return state, state[0]
 
-    start = zero_state(cell, inputs.shape[1], w_hh.shape[0])
-    return jax.lax.scan(step, start, inputs, unroll=unroll)[1]
+    return jax.lax.scan(step, state, inputs, unroll=unroll)
 
 
 @cache
@@ -76,24 +75,22 @@ def recurrence_with_one_product(cell):
     import jax
     import jax.numpy as jnp
 
-    def forward(inputs, w_hh, b_hh):
-        start = zero_state(cell, inputs.shape[1], w_hh.shape[0])
-
-        def run(inputs, addends):  # the addends' gradients are those by the recurrent products
+    def forward(state, inputs, w_hh, b_hh):
+        def run(state, inputs, addends):  # the addends' gradients are the recurrent products'
             def step(state, now):
                 state = CELLS[cell](now[0], state[0] @ w_hh + b_hh + now[1], state)
                 return state, state[0]
 
-            return jax.lax.scan(step, start, (inputs, addends))[1]
+            return jax.lax.scan(step, state, (inputs, addends))
 
-        y, back = jax.vjp(run, inputs, jnp.zeros_like(inputs))
-        return y, (back, jnp.concatenate([start[0][None], y[:-1]]))
+        (final, y), back = jax.vjp(run, state, inputs, jnp.zeros_like(inputs))
+        return (final, y), (back, jnp.concatenate([state[0][None], y[:-1]]))
 
-    def backward(kept, dy):
+    def backward(kept, gradients):
         back, before = kept
-        dinputs, drecurrent = back(dy)
-        dw_hh = jnp.einsum("tbh,tbg->hg", before, drecurrent)
-        return dinputs, dw_hh, drecurrent.sum((0, 1))
+        dstate, dinputs, dproducts = back(gradients)
+        dw_hh = jnp.einsum("tbh,tbg->hg", before, dproducts)
+        return dstate, dinputs, dw_hh, dproducts.sum((0, 1))
 
     function = jax.custom_vjp(partial(recurrence, cell, 1))
     function.defvjp(forward, backward)
@@ -125,7 +122,8 @@ def _functions(case, mode):
 
     def outputs(run, parameters, x):
         w_ih, w_hh, b_ih, b_hh = parameters
-        return run(x @ w_ih + b_ih, w_hh, b_hh)
+        state = zero_state(case.cell, case.B, case.H)
+        return run(state, x @ w_ih + b_ih, w_hh, b_hh)[1]
 
     def inference(run, parameters, x):
         return (outputs(run, parameters, x),)
