@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.idle import settle
+
 REPEATS = 2
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 
 
 def _best_seconds(function):
     """The shortest of a few calls: a limit is what was reached once, not what is usual."""
+    settle()
     function()
     best = float("inf")
     for _ in range(REPEATS):

@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 
+from bench.idle import settle
+
 SAMPLE_SECONDS = 0.02  # a sample is as many calls as fill this
-PAUSE_SECONDS = 0.05  # between peers: OpenBLAS's threads wait for work some 25 ms, at full speed
 LEAST_ROUNDS = 3  # whatever they cost
 SLOW = 4  # times the quickest: such a peer's time decides nothing, so it gets no further rounds
 TOLERANCE = 1e-3  # float32, long sums, of the largest number: tells another result, not a rounding
@@ -67,7 +68,7 @@ def time_interleaved(functions, rounds, seconds):
             break
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            time.sleep(PAUSE_SECONDS)
+            settle()
             if single[name] < SAMPLE_SECONDS:
                 functions[name]()  # its caches and threads wake up
             samples[name].append(_seconds_a_call(functions[name], calls[name]))

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.idle import settle
+
 PATIENCE = 0.2  # seconds to try each of several ways
 
 
@@ -34,6 +36,7 @@ def fastest(*makers):
 def _least_seconds(make):
     run = make()
     run()  # the first call compiles, allocates, packs
+    settle()
     least, end = float("inf"), time.perf_counter() + PATIENCE
     while least == float("inf") or time.perf_counter() < end:
         start = time.perf_counter()

@@ -1,14 +1,27 @@
 """The bench harness: its logic, and one run of it on tiny shapes with the peers there are."""
 
+import itertools
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import language_model, lengths, load, measuring, prepared, progress, stored, summary
+from bench import (
+    idle,
+    language_model,
+    lengths,
+    load,
+    measuring,
+    prepared,
+    progress,
+    stored,
+    summary,
+)
 from bench.cases import Case
 from bench.prepared import Prepared
 
@@ -156,13 +169,37 @@ def test_progress_tells_the_time_left(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == ["1/2 a", "2/2 b, 1 min 30 s left"]
 
 
+def test_the_next_peer_waits_for_busy_threads():
+    started = time.perf_counter()
+
+    def spin():
+        while time.perf_counter() < started + 0.1:
+            pass
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    idle.settle()
+    assert time.perf_counter() - started >= 0.1
+    spinning.join()
+
+
+def test_waiting_has_an_end(monkeypatch):
+    used = itertools.count()
+    monkeypatch.setattr(idle.time, "process_time", lambda: next(used))
+    monkeypatch.setattr(idle, "LONGEST_SECONDS", 0.05)
+    started = time.perf_counter()
+    idle.settle()
+    assert 0.05 <= time.perf_counter() - started < 5
+
+
 class Clock:
     """Time that passes only in the functions that are timed."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
         monkeypatch.setattr(measuring.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(measuring.time, "sleep", lambda seconds: None)
+        for module in (measuring, prepared):
+            monkeypatch.setattr(module, "settle", lambda: None)
 
     def taking(self, seconds):
         def function():
