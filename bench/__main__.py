@@ -68,17 +68,22 @@ def measure(options, present, meter):
     # A case takes its preparation, and then its rounds: by products, up to all its seconds.
     progress = Progress(1 + min(1, case.flops(mode) / 1e9) for mode, case in cases)
     rows = []
-    for number, (mode, case) in enumerate(cases):
-        progress.next(f"{mode} {case}")
-        if number % MEASURE_EVERY == 0:
-            meter.measure()
-        rows.append(
-            run_case(
-                case, mode, present, options.device, options.threads, options.rounds,
-                options.seconds,
-            )
-        )  # fmt: skip
-    meter.measure()
+    try:
+        for number, (mode, case) in enumerate(cases):
+            progress.next(f"{mode} {case}")
+            if number % MEASURE_EVERY == 0:
+                meter.measure()
+            rows.append(
+                run_case(
+                    case, mode, present, options.device, options.threads, options.rounds,
+                    options.seconds,
+                )
+            )  # fmt: skip
+        meter.measure()
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        print("stopped; this is what there is so far", file=sys.stderr)
     for (mode, case), row in zip(cases, rows):
         row["of_limit"] = meter.least_seconds(case, mode) / row["median_seconds"]["gpurnn"]
     return rows

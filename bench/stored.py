@@ -1,5 +1,8 @@
 """The regression check: this run's ratios beside those of a stored run.
 
+    python -m bench --store bench/ratios.json      # on a quiet machine, when speed is as wanted
+    python -m bench --against bench/ratios.json    # later, with the same shapes or some of them
+
 Compared is the ratio to the best peer, not the time: a slower or busier machine slows the peers
 down too. Still, two runs of the same code on a shared machine differ by a tenth here and there,
 and by more where threads wait for each other, so only a fall by more than `MARGIN` is reported:

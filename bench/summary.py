@@ -55,6 +55,9 @@ def number(value):
 
 
 def summary_lines(rows):
+    yield from _limits_of_large(rows)
+    if not any(row["best_peer"] for row in rows):
+        return
     yield "geometric mean of the speed relative to the best peer, and to PyTorch:"
     for name, best, torch in means(rows):
         yield f"  {name:<24}{number(best):>6}{number(torch):>8}"
@@ -65,6 +68,13 @@ def summary_lines(rows):
     yield f"slower than the best peer in {len(lost)} of {len(rows)} cases:"
     for row in lost:
         yield f"  {name_of(row):<32}{number(row['speed_vs_best_peer']):>6} x {row['best_peer']}"
+
+
+def _limits_of_large(rows):
+    large = sorted((r for r in rows if case_of(r).is_large()), key=lambda r: r["of_limit"])
+    if large:
+        least, most = (f"{r['of_limit']:.0%} ({name_of(r)})" for r in (large[0], large[-1]))
+        yield f"of the product's limit where B >= 32 and H >= 512: {least} to {most}"
 
 
 def markdown(rows):

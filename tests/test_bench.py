@@ -323,7 +323,7 @@ def test_means_without_peers():
     alone["speed_vs_best_peer"] = None
     assert summary.means([alone]) == [("inference", None, None)]
     assert summary.slower([alone]) == []
-    assert list(summary.summary_lines([alone])) and "| - |" in summary.markdown([alone])
+    assert list(summary.summary_lines([alone])) == [] and "| - |" in summary.markdown([alone])
 
 
 def test_slower_cases_are_named_worst_first():
@@ -331,6 +331,14 @@ def test_slower_cases_are_named_worst_first():
     text = "\n".join(summary.summary_lines(rows))
     assert "in 2 of 3 cases" in text and "inference rnn" not in text
     assert text.index("inference gru 1,1,2,3") < text.index("inference lstm 1,1,2,3")
+
+
+def test_the_limits_of_large_cases_are_told():
+    large = [
+        {**row(T=T), "B": 32, "H": 512, "of_limit": share} for T, share in ((2, 0.9), (3, 0.6))
+    ]
+    text = "\n".join(summary.summary_lines([row(), *large]))
+    assert "60% (inference lstm 3,32,2,512) to 90% (inference lstm 2,32,2,512)" in text
 
 
 def test_falls_beyond_the_margin(tmp_path):
