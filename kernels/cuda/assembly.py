@@ -1,0 +1,46 @@
+"""What the assembler makes of a kernel: registers, spills, shared memory; needs no GPU.
+
+nvJitLink comes with numba-cuda and has NVIDIA's PTX assembler inside, of the same version as the
+compiler. A `ptxas` of the machine's own may be too old for its PTX.
+"""
+
+import re
+from dataclasses import dataclass
+
+from cuda.bindings import nvjitlink
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a thread (registers, bytes of stack, of spilled stores and loads) and a block (bytes
+    of static shared memory) use."""
+
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+
+
+def resources(kernel, capability):
+    """The `Resources` of a kernel on devices of a compute capability, a pair of ints."""
+    text = kernel.ptx(capability).encode()
+    options = [f"-arch=sm_{capability[0]}{capability[1]}", "-Xptxas=-v"]
+    linker = nvjitlink.create(len(options), options)
+    try:
+        nvjitlink.add_data(linker, nvjitlink.InputType.PTX, text, len(text), "kernel")
+        nvjitlink.complete(linker)
+        log = bytearray(nvjitlink.get_info_log_size(linker))
+        nvjitlink.get_info_log(linker, log)
+    finally:
+        nvjitlink.destroy(linker)
+
+    def number(pattern):
+        found = re.search(pattern, log.decode())
+        return int(found.group(1)) if found else 0
+
+    return Resources(
+        registers=number(r"Used (\d+) registers"),
+        stack=number(r"(\d+) bytes stack frame"),
+        spills=number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
+        shared=number(r"(\d+) bytes smem"),
+    )

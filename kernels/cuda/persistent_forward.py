@@ -1,0 +1,113 @@
+"""All steps forward in one cooperative launch, for any one-phase cell.
+
+Layouts as in `forward`, but the states' rows are padded with zeros to a multiple of 16 bytes:
+history (S, slots, B, pitch). Nothing else is exchanged between blocks than the history's hidden
+states: a slot is written by one step and read by the next, with one barrier in between. With
+two slots that is enough too: who writes a slot anew has waited for all who read it.
+"""
+
+from functools import cache
+
+import numpy as np
+from numba import types
+
+from ..specialise import specialise, text_of_cell
+from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
+from .functions import REPLACEMENTS
+from .intrinsics import ACCESS_BYTES, WARP, pointer_to
+from .launching import Kernel
+from .persistent_block import COLUMNS, THREADS, arrive, block_product, fetch, wait
+from .tuples import add, copy, gather, repeat, scatter
+
+COUNTERS = types.CPointer(types.uint32)
+COUNTER_PITCH = 32
+"""Numbers from one counter to the next, so that no two share a cache line."""
+
+
+@cache
+def persistent_forward(cell, tile_rows, dtype):
+    """The kernel of a cell. The grid is (blocks of units, groups of sequences).
+
+    units, group_rows : hidden units and sequences of a block
+    rows : sequences of one pass of the block, a multiple of `tile_rows`
+    parts : of the product's depth
+    pitch, sums_pitch : numbers from one row to the next, of the states and of the products
+    """
+    dtype = np.dtype(dtype)
+    function = specialise(cell.forward, REPLACEMENTS, inlined)
+    multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
+    gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
+    no_gates, no_states = repeat(cell.gates), repeat(cell.states)
+    put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
+    gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
+
+    def forward(
+        steps, reverse, lengths, batch, hidden, pitch, xg, b_ih, b_hh, w_hh, history, slots,
+        y, y_step, y_row, tape, keep, units, group_rows, rows, parts, sums_pitch, counters,
+    ):  # fmt: skip
+        shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
+        thread, nothing = cuda.threadIdx.x, element(0)
+        unit, row = thread % units, thread // units
+        first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
+        last_row, j = min(first_row + group_rows, batch), first_unit + unit
+        column_tiles = (gate_count * units + COLUMNS - 1) // COLUMNS
+        a = column_tiles * COLUMNS * pitch
+        sums, part_sums = a + rows * pitch, rows * sums_pitch
+        slot_size, plane = batch * pitch, slots * batch * pitch
+        counter = cuda.blockIdx.y * COUNTER_PITCH
+
+        for column in range(thread // WARP, column_tiles * COLUMNS, THREADS // WARP):
+            gate, u = column // units, first_unit + column % units
+            inside = gate < gate_count and u < hidden
+            for k in range(thread % WARP, pitch, WARP):
+                shared[column * pitch + k] = (
+                    w_hh[(gate * hidden + u) * hidden + k] if inside and k < hidden else nothing
+                )
+        bias_x, bias_h = no_gates(nothing), no_gates(nothing)
+        if j < hidden:
+            bias_x, bias_h = gates(b_ih, j, hidden), gates(b_hh, j, hidden)
+
+        for step in range(steps):
+            t = steps - 1 - step if reverse else step
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            old, new = before % slots * slot_size, after % slots * slot_size
+            for b0 in range(first_row, last_row, rows):
+                b = b0 + row
+                mine = row < rows and b < last_row and j < hidden
+                at = b * pitch + j
+                x, state, end = bias_x, no_states(nothing), 0
+                if mine:  # fetched before the wait, to arrive during it
+                    x = plus(x, gates(xg, (t * batch + b) * gate_count * hidden + j, hidden))
+                    state, end = states(history, old + at, plane), lengths[b]
+                if step and b0 == first_row:
+                    wait(counters, counter, step * cuda.gridDim.x)
+                count = min(rows, last_row - b0)
+                fetch_rows(history, old + b0 * pitch, count * pitch, shared, a)
+                cuda.syncthreads()
+                row_tiles = (count + tile_rows - 1) // tile_rows
+                multiply(
+                    shared, 0, a, sums, pitch, row_tiles, column_tiles, parts, part_sums, sums_pitch
+                )
+                cuda.syncthreads()
+                if not mine:
+                    continue
+                if t >= end:
+                    keep_states(history, old + at, history, new + at, plane)
+                    continue
+                h = bias_h
+                for part in range(parts):
+                    part_at = sums + part * part_sums + row * sums_pitch + unit
+                    h = plus(h, gates(shared, part_at, units))
+                values, saved = function(x, h, state)
+                put_states(history, new + at, plane, values)
+                y[t * y_step + b * y_row + j] = values[0]
+                if keep:
+                    saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
+            arrive(counters, counter)
+
+    f, i = floats(dtype), INTEGER
+    sizes = (i,) * 5
+    types_ = (
+        i, i, INTEGERS, i, i, i, f, f, f, f, f, i, f, i, i, f, i, *sizes, COUNTERS,
+    )  # fmt: skip
+    return Kernel(f"persistent_forward {text_of_cell(cell)} {tile_rows} {dtype}", forward, types_)
