@@ -20,7 +20,6 @@ def schedule():
 
 STEPWISE = [
     Problem("rnn_tanh", 2, 9, 4, 35, device="cuda", dtype="float64"),
-    Problem("rnn_relu", 1, 1, 3, 1, device="cuda"),
     Problem("lstm", 4, 3, 5, 9, bidirectional=True, ragged=True, device="cuda"),
     Problem("gru", 3, 5, 4, 33, ragged=True, device="cuda"),
 ]

@@ -4,7 +4,7 @@ from .. import loss_maps, maps
 from . import backward, elementwise, embedding, forward, losses
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
-from .plans import TILE_ROWS
+from .plans import tile_heights
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -32,12 +32,12 @@ def cell_kernels(cell, dtype):
     return [step(cell, dtype) for step in steps]
 
 
-def persistent_kernels(cell, dtype):
+def persistent_kernels(cell, dtype, capability):
     """The persistent kernels of a one-phase cell, for every height of tiles."""
     return [
         kernel(cell, rows, dtype)
         for kernel in (persistent_forward, persistent_backward)
-        for rows in TILE_ROWS[dtype.itemsize]
+        for rows in tile_heights(dtype, capability)
     ]
 
 

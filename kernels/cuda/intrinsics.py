@@ -24,6 +24,11 @@ def lanes_of(dtype):
     return ACCESS_BYTES // dtype.itemsize
 
 
+def chunk_of(dtype):
+    """How many numbers of a dtype one access of all lanes of a warp moves."""
+    return WARP * lanes_of(dtype)
+
+
 def _float_ir(element):
     return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
 
@@ -36,10 +41,6 @@ def _at(builder, pointer, offset, to):
 def _declared(builder, name, result, arguments):
     existing = builder.module.globals.get(name)
     return existing or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
-
-
-def _offset(builder, row, pitch, offset):
-    return builder.add(builder.mul(ir.Constant(pitch.type, row), pitch), offset)
 
 
 @intrinsic
@@ -73,15 +74,15 @@ def tile_functions(rows, columns, dtype):
     """(zeros, accumulate, sum_over_lanes) of a tile of rows × columns sums.
 
     - zeros() -> the tile
-    - accumulate(tile, a, a_index, a_pitch, w, w_index, w_pitch) -> the tile plus, for each row r
-      and column c, the products of the 16 bytes of numbers at a[a_index + r a_pitch] and
-      w[w_index + c w_pitch]; all of them are multiples of 16 bytes
+    - accumulate(tile, pointer, a, w) -> the tile plus, for each row r and column c, the products
+      of the 16 bytes of numbers from pointer[a + r chunk] on with those from
+      pointer[w + c chunk] on, where a chunk is what a warp moves at once
     - sum_over_lanes(tile, lane) -> of the warp's 32 tiles' sum, `lane`'s share: numbers
       lane size // 32 and following, in the order of rows. Where the tile has fewer than 32
       numbers, lanes hold copies.
     """
     element, lanes, size = ELEMENTS[dtype], lanes_of(dtype), rows * columns
-    number = _float_ir(element)
+    number, chunk = _float_ir(element), chunk_of(dtype)
     tile = types.UniTuple(element, size)
     share = types.UniTuple(element, max(size // WARP, 1))
 
@@ -99,29 +100,31 @@ def tile_functions(rows, columns, dtype):
         return tile(), codegen
 
     @intrinsic
-    def accumulate(typingctx, sums, a, a_index, a_pitch, w, w_index, w_pitch):
+    def accumulate(typingctx, sums, pointer, a, w):
         def codegen(context, builder, signature, arguments):
-            sums, a, a_index, a_pitch, w, w_index, w_pitch = arguments
+            sums, pointer, a, w = arguments
             vector = ir.VectorType(number, lanes)
             fma = _declared(builder, f"llvm.fma.f{element.bitwidth}", number, [number] * 3)
 
-            def numbers(pointer, offset):
-                loaded = builder.load(_at(builder, pointer, offset, vector), align=ACCESS_BYTES)
+            def numbers(start, i):
+                # The chunk's length is a constant, so this becomes part of the instruction.
+                address = builder.gep(builder.gep(pointer, [start]), [_INT32(i * chunk)])
+                address = builder.bitcast(address, vector.as_pointer())
+                loaded = builder.load(address, align=ACCESS_BYTES)
                 return [builder.extract_element(loaded, ir.Constant(_INT32, i))
                         for i in range(lanes)]  # fmt: skip
 
-            factors = [numbers(a, _offset(builder, r, a_pitch, a_index)) for r in range(rows)]
+            factors = [numbers(a, row) for row in range(rows)]
             totals = [builder.extract_value(sums, i) for i in range(size)]
             for column in range(columns):
-                weights = numbers(w, _offset(builder, column, w_pitch, w_index))
+                weights = numbers(w, column)
                 for k in range(lanes):
                     for row in range(rows):
                         i = row * columns + column
                         totals[i] = builder.call(fma, [factors[row][k], weights[k], totals[i]])
             return pack(builder, totals)
 
-        i = types.int64
-        return tile(tile, a, i, i, w, i, i), codegen
+        return tile(tile, pointer, types.int64, types.int64), codegen
 
     def from_lane(builder, value, mask):
         """`value` as the lane has it whose number differs in the bits of `mask`."""

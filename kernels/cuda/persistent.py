@@ -19,9 +19,12 @@ def fits_together(kernel, plan, device):
 
 def _launch(kernel, plan, *arguments):
     counters = cupy.zeros(plan.groups * COUNTER_PITCH, np.uint32)
-    sizes = (plan.units, plan.group_rows, plan.rows, plan.parts, plan.sums_pitch)
+    sizes = (plan.units, plan.group_rows, plan.rows, plan.chunks, plan.column_tiles, plan.parts)
     kernel.launch_together(
-        plan.grid, (THREADS, 1, 1), (*arguments, *sizes, counters), plan.shared_bytes
+        plan.grid,
+        (THREADS, 1, 1),
+        (*arguments, *sizes, plan.sums_pitch, counters),
+        plan.shared_bytes,
     )
 
 

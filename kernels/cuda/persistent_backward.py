@@ -13,9 +13,9 @@ import numpy as np
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, pointer_to
+from .intrinsics import ACCESS_BYTES, chunk_of, pointer_to
 from .launching import Kernel
-from .persistent_block import COLUMNS, THREADS, arrive, block_product, fetch, wait
+from .persistent_block import COLUMNS, THREADS, arrive, block_product, clear, fetch, place, wait
 from .persistent_forward import COUNTER_PITCH, COUNTERS
 from .tuples import gather, repeat, scatter
 
@@ -26,6 +26,7 @@ def persistent_backward(cell, tile_rows, dtype):
     dtype = np.dtype(dtype)
     function = specialise(cell.backward, REPLACEMENTS, inlined)
     multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
+    column_at, chunk = place(dtype), chunk_of(dtype)
     states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
     saves, no_saves = gather(cell.saved), repeat(cell.saved)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
@@ -34,27 +35,26 @@ def persistent_backward(cell, tile_rows, dtype):
 
     def backward(
         steps, reverse, lengths, batch, hidden, pitch, w_hh, dy, dy_step, dy_row, history, tape,
-        carry, dxg, dhg, units, group_rows, rows, parts, sums_pitch, counters,
+        carry, dxg, dhg, units, group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing, depth = cuda.threadIdx.x, element(0), gate_count * pitch
         unit, row = thread % units, thread // units
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
-        column_tiles = (units + COLUMNS - 1) // COLUMNS
-        columns = column_tiles * COLUMNS
-        a = columns * depth
-        sums, part_sums = a + rows * depth, rows * sums_pitch
+        columns, a = column_tiles * COLUMNS, column_tiles * COLUMNS * chunks * chunk
+        sums = a + rows * chunks * chunk
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
         counter = cuda.blockIdx.y * COUNTER_PITCH
 
-        for i in range(thread, columns * depth, THREADS):
+        for i in range(thread, columns * chunks * chunk, THREADS):
             column, k = i % columns, i // columns
             gate, source, u = k // pitch, k % pitch, first_unit + column
-            inside = column < units and u < hidden and source < hidden
-            shared[column * depth + k] = (
+            inside = column < units and u < hidden and source < hidden and gate < gate_count
+            shared[column_at(column, k, chunks)] = (
                 w_hh[(gate * hidden + source) * hidden + u] if inside else nothing
             )
+        clear(shared, a, rows * chunks * chunk)
 
         for step in range(steps + 1):
             t = step if reverse else steps - 1 - step
@@ -67,31 +67,32 @@ def persistent_backward(cell, tile_rows, dtype):
                 at, carry_at = b * pitch + j, b * hidden + j
                 gates_at = (t * batch + b) * depth + j
                 saved, state = no_saves(nothing), no_states(nothing)
-                following, dnew, by_y, end = state, state, nothing, 0
+                following, dnew, end = state, state, 0
                 if mine:  # fetched before the wait, to arrive during it
                     dnew, end = states(carry, carry_at, carry_plane), lengths[b]
                     if step < steps:
                         saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
                         state = states(history, old + at, plane)
                         following = states(history, new + at, plane)
-                        by_y = dy[t * dy_step + b * dy_row + j]
+                        if t < end:
+                            by_y = dy[t * dy_step + b * dy_row + j]
+                            dnew = (dnew[0] + by_y,) + dnew[1:]
                 through = nothing
                 if step:
                     if b0 == first_row:
                         wait(counters, counter, step * cuda.gridDim.x)
                     count = min(rows, last_row - b0)
                     start = (later * batch + b0) * depth
-                    fetch_rows(dhg, start, count * depth, shared, a)
+                    fetch_rows(dhg, start, count, depth, shared, a, rows, chunks)
                     cuda.syncthreads()
                     row_tiles = (count + tile_rows - 1) // tile_rows
                     multiply(
-                        shared, 0, a, sums, depth, row_tiles, column_tiles, parts, part_sums,
-                        sums_pitch,
-                    )  # fmt: skip
+                        shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, sums_pitch
+                    )
                     cuda.syncthreads()
                     if mine:
                         for part in range(parts):
-                            through += shared[sums + part * part_sums + row * sums_pitch + unit]
+                            through += shared[sums + (part * rows + row) * sums_pitch + unit]
                 if not mine:
                     continue
                 if step == steps or t >= end:
@@ -101,7 +102,7 @@ def persistent_backward(cell, tile_rows, dtype):
                         if apart:
                             put_gates(dhg, gates_at, pitch, no_gates(nothing))
                     continue
-                dnew = (dnew[0] + through + by_y,) + dnew[1:]
+                dnew = (dnew[0] + through,) + dnew[1:]
                 dx, dh, dstate = function(saved, state, following, dnew)
                 put_gates(dxg, gates_at, pitch, dx)
                 if apart:
@@ -111,6 +112,6 @@ def persistent_backward(cell, tile_rows, dtype):
                 arrive(counters, counter)
 
     f, i = floats(dtype), INTEGER
-    sizes = (i,) * 5
+    sizes = (i,) * 7
     types = (i, i, INTEGERS, i, i, i, f, f, i, i, f, f, f, f, f, *sizes, COUNTERS)
     return Kernel(f"persistent_backward {text_of_cell(cell)} {tile_rows} {dtype}", backward, types)

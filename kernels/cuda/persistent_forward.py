@@ -14,9 +14,19 @@ from numba import types
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, WARP, pointer_to
+from .intrinsics import ACCESS_BYTES, WARP, chunk_of, pointer_to
 from .launching import Kernel
-from .persistent_block import COLUMNS, THREADS, arrive, block_product, fetch, wait
+from .persistent_block import (
+    COLUMNS,
+    THREADS,
+    WARPS,
+    arrive,
+    block_product,
+    clear,
+    fetch,
+    place,
+    wait,
+)
 from .tuples import add, copy, gather, repeat, scatter
 
 COUNTERS = types.CPointer(types.uint32)
@@ -30,12 +40,13 @@ def persistent_forward(cell, tile_rows, dtype):
 
     units, group_rows : hidden units and sequences of a block
     rows : sequences of one pass of the block, a multiple of `tile_rows`
-    parts : of the product's depth
+    chunks, column_tiles, parts : of the product: of its depth, of its columns, of its chunks
     pitch, sums_pitch : numbers from one row to the next, of the states and of the products
     """
     dtype = np.dtype(dtype)
     function = specialise(cell.forward, REPLACEMENTS, inlined)
     multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
+    column_at, chunk = place(dtype), chunk_of(dtype)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
@@ -43,29 +54,34 @@ def persistent_forward(cell, tile_rows, dtype):
 
     def forward(
         steps, reverse, lengths, batch, hidden, pitch, xg, b_ih, b_hh, w_hh, history, slots,
-        y, y_step, y_row, tape, keep, units, group_rows, rows, parts, sums_pitch, counters,
+        y, y_step, y_row, tape, keep, units, group_rows, rows, chunks, column_tiles, parts,
+        sums_pitch, counters,
     ):  # fmt: skip
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing = cuda.threadIdx.x, element(0)
         unit, row = thread % units, thread // units
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
-        column_tiles = (gate_count * units + COLUMNS - 1) // COLUMNS
-        a = column_tiles * COLUMNS * pitch
-        sums, part_sums = a + rows * pitch, rows * sums_pitch
+        a = column_tiles * COLUMNS * chunks * chunk
+        sums = a + rows * chunks * chunk
+        bias_x = sums + parts * rows * sums_pitch
+        bias_h = bias_x + gate_count * units
         slot_size, plane = batch * pitch, slots * batch * pitch
         counter = cuda.blockIdx.y * COUNTER_PITCH
 
-        for column in range(thread // WARP, column_tiles * COLUMNS, THREADS // WARP):
+        for column in range(thread // WARP, column_tiles * COLUMNS, WARPS):
             gate, u = column // units, first_unit + column % units
             inside = gate < gate_count and u < hidden
-            for k in range(thread % WARP, pitch, WARP):
-                shared[column * pitch + k] = (
+            for k in range(thread % WARP, chunks * chunk, WARP):
+                shared[column_at(column, k, chunks)] = (
                     w_hh[(gate * hidden + u) * hidden + k] if inside and k < hidden else nothing
                 )
-        bias_x, bias_h = no_gates(nothing), no_gates(nothing)
-        if j < hidden:
-            bias_x, bias_h = gates(b_ih, j, hidden), gates(b_hh, j, hidden)
+        for i in range(thread, gate_count * units, THREADS):
+            gate, u = i // units, first_unit + i % units
+            if u < hidden:
+                shared[bias_x + i] = b_ih[gate * hidden + u]
+                shared[bias_h + i] = b_hh[gate * hidden + u]
+        clear(shared, a, rows * chunks * chunk)
 
         for step in range(steps):
             t = steps - 1 - step if reverse else step
@@ -75,28 +91,27 @@ def persistent_forward(cell, tile_rows, dtype):
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at = b * pitch + j
-                x, state, end = bias_x, no_states(nothing), 0
+                x, state, end = no_gates(nothing), no_states(nothing), 0
                 if mine:  # fetched before the wait, to arrive during it
-                    x = plus(x, gates(xg, (t * batch + b) * gate_count * hidden + j, hidden))
+                    x = gates(xg, (t * batch + b) * gate_count * hidden + j, hidden)
+                    x = plus(x, gates(shared, bias_x + unit, units))
                     state, end = states(history, old + at, plane), lengths[b]
                 if step and b0 == first_row:
                     wait(counters, counter, step * cuda.gridDim.x)
                 count = min(rows, last_row - b0)
-                fetch_rows(history, old + b0 * pitch, count * pitch, shared, a)
+                fetch_rows(history, old + b0 * pitch, count, pitch, shared, a, rows, chunks)
                 cuda.syncthreads()
                 row_tiles = (count + tile_rows - 1) // tile_rows
-                multiply(
-                    shared, 0, a, sums, pitch, row_tiles, column_tiles, parts, part_sums, sums_pitch
-                )
+                multiply(shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, sums_pitch)
                 cuda.syncthreads()
                 if not mine:
                     continue
                 if t >= end:
                     keep_states(history, old + at, history, new + at, plane)
                     continue
-                h = bias_h
+                h = gates(shared, bias_h + unit, units)
                 for part in range(parts):
-                    part_at = sums + part * part_sums + row * sums_pitch + unit
+                    part_at = sums + (part * rows + row) * sums_pitch + unit
                     h = plus(h, gates(shared, part_at, units))
                 values, saved = function(x, h, state)
                 put_states(history, new + at, plane, values)
@@ -106,7 +121,7 @@ def persistent_forward(cell, tile_rows, dtype):
             arrive(counters, counter)
 
     f, i = floats(dtype), INTEGER
-    sizes = (i,) * 5
+    sizes = (i,) * 7
     types_ = (
         i, i, INTEGERS, i, i, i, f, f, f, f, f, i, f, i, i, f, i, *sizes, COUNTERS,
     )  # fmt: skip

@@ -9,8 +9,8 @@ kernel of this package has been timed. What it predicts is good for choosing, no
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .intrinsics import ACCESS_BYTES, WARP, lanes_of
-from .persistent_block import COLUMNS, THREADS
+from .intrinsics import WARP, chunk_of, lanes_of
+from .persistent_block import COLUMNS, THREADS, WARPS
 
 L2_TRIP = 270
 """Cycles from a load to its number, where the L2 cache has it."""
@@ -30,10 +30,6 @@ SHUFFLE = 30
 LAUNCH_SECONDS = 4e-6
 """From one launch of a stepwise loop in Python to the next."""
 
-TILE_ROWS = {4: (1, 4, 8), 8: (1, 4)}
-"""Heights of tiles, by the bytes of a number: what registers hold."""
-
-_WARPS = THREADS // WARP
 _UNITS = (8, 16, 24, 32, 48, 64)  # whole sectors of 32 bytes
 
 
@@ -43,11 +39,22 @@ class Device:
     multiprocessor does in a cycle."""
 
     name: str
+    capability: tuple[int, int]
     multiprocessors: int
     shared_bytes: int
     gigahertz: float
     multiplications: tuple[int, int]
     cooperative: bool = True
+
+
+def tile_heights(dtype, capability):
+    """The heights of tiles that registers hold on devices of a compute capability.
+
+    Before 9.0 the assembler spills the largest; there, multiplications take longer than the
+    accesses that a larger tile saves.
+    """
+    heights = (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
+    return heights if capability >= (9, 0) else heights[:-1]
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class Plan:
     groups: int
     group_rows: int
     rows: int
+    chunks: int
+    column_tiles: int
     parts: int
     sums_pitch: int
     shared_bytes: int
@@ -95,7 +104,7 @@ def persistent_plan(gates, hidden, batch, dtype, device, backward):
         if units > _up(hidden, _UNITS[0]):
             break
         for group_rows in sorted({-(-batch // groups) for groups in range(1, most_groups + 1)}):
-            for tile_rows in TILE_ROWS[dtype.itemsize]:
+            for tile_rows in tile_heights(dtype, device.capability):
                 for parts in (1, 2, 4, 8):
                     plan = plan_of(
                         gates, hidden, batch, dtype, device, backward,
@@ -114,15 +123,16 @@ def plan_of(
     columns, depth = gates * units, padded(hidden, dtype)
     if backward:
         columns, depth = units, gates * depth
-    chunks = -(-depth * dtype.itemsize // (WARP * ACCESS_BYTES))
+    chunks = -(-depth // chunk_of(dtype))
     if parts > chunks:
         return None
     column_tiles = -(-columns // COLUMNS)
     sums_pitch = column_tiles * COLUMNS
     sums_pitch += (units - sums_pitch) % WARP  # threads of a warp read from different banks
-    weights = column_tiles * COLUMNS * depth
-    row_size = depth + parts * sums_pitch
-    room = (device.shared_bytes // dtype.itemsize - weights) // row_size
+    weights = column_tiles * COLUMNS * chunks * chunk_of(dtype)
+    biases = 0 if backward else 2 * columns
+    row_size = chunks * chunk_of(dtype) + parts * sums_pitch
+    room = (device.shared_bytes // dtype.itemsize - weights - biases) // row_size
     most_rows = min(most_rows, room, THREADS // units)
     most_rows -= most_rows % tile_rows
     if most_rows < tile_rows:
@@ -134,16 +144,17 @@ def plan_of(
     words = dtype.itemsize // 4
     accesses = tiles * (4 * chunks * (tile_rows + COLUMNS) + 1.5 * parts * size * words)
     rate = device.multiplications[words - 1]
-    multiplications = tiles * size * chunks * WARP * lanes_of(dtype) / rate
-    rounds = -(-tiles * parts // _WARPS)
-    idle = rounds * _WARPS / (tiles * parts)
+    multiplications = tiles * size * chunks * chunk_of(dtype) / rate
+    rounds = -(-tiles * parts // WARPS)
+    idle = rounds * WARPS / (tiles * parts)
     product = max(accesses, multiplications) * idle + rounds * 5 * SHUFFLE
     fetch = L2_TRIP + rows * depth * dtype.itemsize / 64
     blocks = -(-hidden // units)
     cycles = BARRIER + blocks * ARRIVAL + passes * (fetch + product + CELL)
+    shared_bytes = (weights + rows * row_size + biases) * dtype.itemsize
     return Plan(
-        tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, parts,
-        sums_pitch, (weights + rows * row_size) * dtype.itemsize, cycles,
+        tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, chunks,
+        column_tiles, parts, sums_pitch, shared_bytes, cycles,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def device_here(number):
     name = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
     return Device(
         name=name,
+        capability=capability,
         multiprocessors=attributes["MultiProcessorCount"],
         shared_bytes=attributes["MaxSharedMemoryPerBlockOptin"],
         gigahertz=attributes["ClockRate"] / 1e6,
