@@ -50,3 +50,15 @@ def schedule(name=None):
     from .kernels.cuda import schedules
 
     return schedules.schedule(name)
+
+
+def explain_schedule(cell, hidden_size, batch, steps, dtype="float32", training=True):
+    """Which schedule runs a `Cell` of these sizes on the current device, and why, as a line.
+
+    The times in it are a model's, by which the choice is made; nothing is measured. Raises
+    RuntimeError where CUDA cannot be used.
+    """
+    require()
+    from .kernels.cuda import schedules
+
+    return schedules.explain(cell, hidden_size, batch, steps, dtype, training)

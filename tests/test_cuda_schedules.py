@@ -51,15 +51,14 @@ SHAPES = [(1, 8, 2, 1, 1), (1, 24, 7, 2, 2), (4, 16, 13, 12, 1), (8, 8, 13, 8, 2
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_plans(shape, schedule, monkeypatch):
     """The numbers do not depend on how the work is laid out, only the time does."""
-    from gpurnn.kernels.cuda import schedules
-    from gpurnn.kernels.cuda.plans import plan_of
+    from gpurnn.kernels.cuda import plans, schedules
 
     tile_rows, units, group_rows, rows, parts = shape
     schedules._plans.cache_clear()
     monkeypatch.setattr(
-        schedules,
+        plans,
         "persistent_plan",
-        lambda gates, hidden, batch, dtype, device, backward: plan_of(
+        lambda gates, hidden, batch, dtype, device, backward: plans.plan_of(
             gates, hidden, batch, dtype, device, backward,
             units, group_rows, tile_rows, parts, most_rows=rows,
         ),

@@ -22,7 +22,10 @@ class Resources:
 
 
 def resources(kernel, capability):
-    """The `Resources` of a kernel on devices of a compute capability, a pair of ints."""
+    """The `Resources` of a kernel on devices of a compute capability, a pair of ints.
+
+    Raises RuntimeError where nvJitLink tells nothing, as that of an emulated device.
+    """
     text = kernel.ptx(capability).encode()
     options = [f"-arch=sm_{capability[0]}{capability[1]}", "-Xptxas=-v"]
     linker = nvjitlink.create(len(options), options)
@@ -34,8 +37,12 @@ def resources(kernel, capability):
     finally:
         nvjitlink.destroy(linker)
 
+    report = log.decode()
+    if "Used" not in report:
+        raise RuntimeError(f"nvJitLink: expected a report of registers, got {report!r}")
+
     def number(pattern):
-        found = re.search(pattern, log.decode())
+        found = re.search(pattern, report)
         return int(found.group(1)) if found else 0
 
     return Resources(

@@ -29,6 +29,12 @@ def chunk_of(dtype):
     return WARP * lanes_of(dtype)
 
 
+def column_pitch(dtype):
+    """Numbers from one column's chunk to the next in shared memory: 16 bytes more than a chunk,
+    so that lanes that fill eight columns at once write to different banks."""
+    return chunk_of(dtype) + lanes_of(dtype)
+
+
 def _float_ir(element):
     return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
 
@@ -76,13 +82,13 @@ def tile_functions(rows, columns, dtype):
     - zeros() -> the tile
     - accumulate(tile, pointer, a, w) -> the tile plus, for each row r and column c, the products
       of the 16 bytes of numbers from pointer[a + r chunk] on with those from
-      pointer[w + c chunk] on, where a chunk is what a warp moves at once
+      pointer[w + c pitch] on (see `chunk_of`, `column_pitch`)
     - sum_over_lanes(tile, lane) -> of the warp's 32 tiles' sum, `lane`'s share: numbers
       lane size // 32 and following, in the order of rows. Where the tile has fewer than 32
       numbers, lanes hold copies.
     """
     element, lanes, size = ELEMENTS[dtype], lanes_of(dtype), rows * columns
-    number, chunk = _float_ir(element), chunk_of(dtype)
+    number, chunk, pitch = _float_ir(element), chunk_of(dtype), column_pitch(dtype)
     tile = types.UniTuple(element, size)
     share = types.UniTuple(element, max(size // WARP, 1))
 
@@ -106,18 +112,18 @@ def tile_functions(rows, columns, dtype):
             vector = ir.VectorType(number, lanes)
             fma = _declared(builder, f"llvm.fma.f{element.bitwidth}", number, [number] * 3)
 
-            def numbers(start, i):
-                # The chunk's length is a constant, so this becomes part of the instruction.
-                address = builder.gep(builder.gep(pointer, [start]), [_INT32(i * chunk)])
+            def numbers(start, distance):
+                # The distance is a constant, so it becomes part of the instruction.
+                address = builder.gep(builder.gep(pointer, [start]), [_INT32(distance)])
                 address = builder.bitcast(address, vector.as_pointer())
                 loaded = builder.load(address, align=ACCESS_BYTES)
                 return [builder.extract_element(loaded, ir.Constant(_INT32, i))
                         for i in range(lanes)]  # fmt: skip
 
-            factors = [numbers(a, row) for row in range(rows)]
+            factors = [numbers(a, row * chunk) for row in range(rows)]
             totals = [builder.extract_value(sums, i) for i in range(size)]
             for column in range(columns):
-                weights = numbers(w, column)
+                weights = numbers(w, column * pitch)
                 for k in range(lanes):
                     for row in range(rows):
                         i = row * columns + column

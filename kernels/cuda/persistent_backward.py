@@ -13,7 +13,7 @@ import numpy as np
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, chunk_of, pointer_to
+from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, THREADS, arrive, block_product, clear, fetch, place, wait
 from .persistent_forward import COUNTER_PITCH, COUNTERS
@@ -26,7 +26,7 @@ def persistent_backward(cell, tile_rows, dtype):
     dtype = np.dtype(dtype)
     function = specialise(cell.backward, REPLACEMENTS, inlined)
     multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
-    column_at, chunk = place(dtype), chunk_of(dtype)
+    column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
     states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
     saves, no_saves = gather(cell.saved), repeat(cell.saved)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
@@ -42,18 +42,20 @@ def persistent_backward(cell, tile_rows, dtype):
         unit, row = thread % units, thread // units
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
-        columns, a = column_tiles * COLUMNS, column_tiles * COLUMNS * chunks * chunk
+        a = column_tiles * COLUMNS * chunks * column_size
         sums = a + rows * chunks * chunk
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
         counter = cuda.blockIdx.y * COUNTER_PITCH
 
-        for i in range(thread, columns * chunks * chunk, THREADS):
-            column, k = i % columns, i // columns
-            gate, source, u = k // pitch, k % pitch, first_unit + column
-            inside = column < units and u < hidden and source < hidden and gate < gate_count
-            shared[column_at(column, k, chunks)] = (
-                w_hh[(gate * hidden + source) * hidden + u] if inside else nothing
-            )
+        for column_tile in range(column_tiles):
+            column = column_tile * COLUMNS + thread % COLUMNS
+            u = first_unit + column
+            for k in range(thread // COLUMNS, chunks * chunk, THREADS // COLUMNS):
+                gate, source = k // pitch, k % pitch
+                inside = column < units and u < hidden and source < hidden and gate < gate_count
+                shared[column_at(column, k, chunks)] = (
+                    w_hh[(gate * hidden + source) * hidden + u] if inside else nothing
+                )
         clear(shared, a, rows * chunks * chunk)
 
         for step in range(steps + 1):

@@ -19,6 +19,7 @@ from .intrinsics import (
     WARP,
     add_release,
     chunk_of,
+    column_pitch,
     copy_access,
     lanes_of,
     load_acquire,
@@ -78,12 +79,12 @@ def fetch(dtype):
 @cache
 def place(dtype):
     """A function (column, k, chunks) -> where in shared memory number k of a column stands."""
-    chunk = chunk_of(dtype)
+    chunk, pitch = chunk_of(dtype), column_pitch(dtype)
 
     @inlined
     def column_at(column, k, chunks):
         tile, c = column // COLUMNS, k // chunk
-        return ((tile * chunks + c) * COLUMNS + column % COLUMNS) * chunk + k % chunk
+        return ((tile * chunks + c) * COLUMNS + column % COLUMNS) * pitch + k % chunk
 
     return column_at
 
@@ -106,6 +107,7 @@ def block_product(tile_rows, dtype):
     """
     zeros, accumulate, sum_over_lanes = tile_functions(tile_rows, COLUMNS, dtype)
     lanes, chunk, size = lanes_of(dtype), chunk_of(dtype), tile_rows * COLUMNS
+    step = COLUMNS * column_pitch(dtype)
     share, copies = max(size // WARP, 1), max(WARP // size, 1)
 
     @inlined
@@ -116,12 +118,12 @@ def block_product(tile_rows, dtype):
             row, part = rest % row_tiles * tile_rows, rest // row_tiles
             begin, end = part * chunks // parts, (part + 1) * chunks // parts
             a_at = a + (begin * rows + row) * chunk + lane * lanes
-            w_at = (column_tile * chunks + begin) * COLUMNS * chunk + lane * lanes
+            w_at = (column_tile * chunks + begin) * step + lane * lanes
             tile = zeros()
             for c in range(begin, end):
                 tile = accumulate(tile, shared, a_at, w_at)
                 a_at += rows * chunk
-                w_at += COLUMNS * chunk
+                w_at += step
             totals = sum_over_lanes(tile, lane)
             if lane % copies == 0:
                 number = lane // copies * share

@@ -14,7 +14,7 @@ from numba import types
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, WARP, chunk_of, pointer_to
+from .intrinsics import ACCESS_BYTES, WARP, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import (
     COLUMNS,
@@ -46,7 +46,7 @@ def persistent_forward(cell, tile_rows, dtype):
     dtype = np.dtype(dtype)
     function = specialise(cell.forward, REPLACEMENTS, inlined)
     multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
-    column_at, chunk = place(dtype), chunk_of(dtype)
+    column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
@@ -62,7 +62,7 @@ def persistent_forward(cell, tile_rows, dtype):
         unit, row = thread % units, thread // units
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
-        a = column_tiles * COLUMNS * chunks * chunk
+        a = column_tiles * COLUMNS * chunks * column_size
         sums = a + rows * chunks * chunk
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units

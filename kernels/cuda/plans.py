@@ -9,7 +9,7 @@ kernel of this package has been timed. What it predicts is good for choosing, no
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .intrinsics import WARP, chunk_of, lanes_of
+from .intrinsics import WARP, chunk_of, column_pitch, lanes_of
 from .persistent_block import COLUMNS, THREADS, WARPS
 
 L2_TRIP = 270
@@ -129,7 +129,7 @@ def plan_of(
     column_tiles = -(-columns // COLUMNS)
     sums_pitch = column_tiles * COLUMNS
     sums_pitch += (units - sums_pitch) % WARP  # threads of a warp read from different banks
-    weights = column_tiles * COLUMNS * chunks * chunk_of(dtype)
+    weights = column_tiles * COLUMNS * chunks * column_pitch(dtype)
     biases = 0 if backward else 2 * columns
     row_size = chunks * chunk_of(dtype) + parts * sums_pitch
     room = (device.shared_bytes // dtype.itemsize - weights - biases) // row_size
@@ -173,3 +173,22 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
     waits = -(-hidden // 32) * (L2_TRIP + 60)
     step = (waits + rounds * accesses) / (1e9 * device.gigahertz)
     return steps * max(LAUNCH_SECONDS, step)
+
+
+def choose(cell, hidden, batch, steps, dtype, keep, wanted, device):
+    """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
+
+    The second is None without `keep`. `wanted`: "stepwise", "persistent" (if it can be) or
+    "auto" (if it can be and the model expects it to be faster).
+    """
+    if cell.late or wanted == "stepwise":
+        return None
+    sizes = (cell.gates, hidden, batch, dtype, device)
+    plans = [persistent_plan(*sizes, backward) for backward in (False, True)[: 1 + keep]]
+    if any(plan is None or steps * plan.blocks >= 2**32 for plan in plans):  # counters' range
+        return None
+    seconds = sum(persistent_seconds(plan, steps, device) for plan in plans)
+    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device)
+    if wanted == "auto" and seconds > stepwise * len(plans):
+        return None
+    return (*plans, None)[:2]

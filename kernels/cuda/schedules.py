@@ -3,17 +3,24 @@
 from functools import cache, lru_cache
 
 import cupy
+import numpy as np
 
 from .persistent import fits_together
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
-from .plans import Device, persistent_plan, persistent_seconds, stepwise_seconds
+from .plans import Device, choose, persistent_seconds, stepwise_seconds
 
 SCHEDULES = ("auto", "stepwise", "persistent")
 
 # Multiplications a cycle and multiprocessor in float32 and float64, from the table of
 # arithmetic throughput in NVIDIA's CUDA C++ Programming Guide.
-_MULTIPLICATIONS = {(8, 0): (64, 32), (9, 0): (128, 64), (10, 0): (128, 64)}
+_MULTIPLICATIONS = {
+    (7, 0): (64, 32),
+    (7, 5): (64, 2),
+    (8, 0): (64, 32),
+    (9, 0): (128, 64),
+    (10, 0): (128, 64),
+}
 _MULTIPLICATIONS_OF_OTHERS = (128, 2)
 
 _OLDEST = (7, 0)
@@ -32,7 +39,7 @@ def device_here(number):
         capability=capability,
         multiprocessors=attributes["MultiProcessorCount"],
         shared_bytes=attributes["MaxSharedMemoryPerBlockOptin"],
-        gigahertz=attributes["ClockRate"] / 1e6,
+        gigahertz=(attributes.get("ClockRate") or 1.5e6) / 1e6,
         multiplications=_MULTIPLICATIONS.get(capability, _MULTIPLICATIONS_OF_OTHERS),
         cooperative=bool(attributes["CooperativeLaunch"]) and capability >= _OLDEST,
     )
@@ -68,19 +75,26 @@ def plans_here(cell, hidden, batch, steps, dtype, keep):
 
 @lru_cache(maxsize=4096)
 def _plans(cell, hidden, batch, steps, dtype, keep, wanted, number):
-    if cell.late or wanted == "stepwise":
-        return None
-    device, kernels = device_here(number), (persistent_forward, persistent_backward)
-    plans, seconds = [], 0
-    for kernel, backward in zip(kernels[: 1 + keep], (False, True)):
-        plan = persistent_plan(cell.gates, hidden, batch, dtype, device, backward)
-        if plan is None or steps * plan.blocks >= 2**32:  # the counters' range
+    device = device_here(number)
+    plans = choose(cell, hidden, batch, steps, dtype, keep, wanted, device)
+    for make, plan in zip((persistent_forward, persistent_backward), plans or ()):
+        if plan and not fits_together(make(cell, plan.tile_rows, dtype), plan, device):
             return None
-        if not fits_together(kernel(cell, plan.tile_rows, dtype), plan, device):
-            return None
-        plans.append(plan)
-        seconds += persistent_seconds(plan, steps, device)
+    return plans
+
+
+def explain(cell, hidden, batch, steps, dtype, keep):
+    """What is chosen on the current device, and the model's reasons; compiles nothing."""
+    device = device_here(cupy.cuda.runtime.getDevice())
+    dtype = np.dtype(dtype)
+    plans = choose(cell, hidden, batch, steps, dtype, bool(keep), _wanted, device)
     stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device)
-    if wanted == "auto" and seconds > stepwise * len(plans):
-        return None
-    return (*plans, None)[:2]
+    if plans is None:
+        return f"stepwise ({1e6 * stepwise / steps:.1f} µs a step by the model)"
+    plan = plans[0]
+    return (
+        f"persistent on {plan.blocks} × {plan.groups} blocks with "
+        f"{plan.shared_bytes / 1024:.0f} KiB each "
+        f"({1e6 * persistent_seconds(plan, steps, device) / steps:.1f} µs a step by the model, "
+        f"stepwise {1e6 * stepwise / steps:.1f})"
+    )
