@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpurnn
-from tests.cases import CELLS, Problem, make_layer, put, random_numbers
+from tests.cases import CELLS, Problem, get, make_layer, put, random_numbers
 from tests.test_recurrent import check_against_reference
 
 pytestmark = pytest.mark.cuda
@@ -112,6 +112,40 @@ def test_unknown_schedule_is_refused(schedule):
     with pytest.raises(ValueError, match="schedule: expected"):
         schedule("fast")
     assert schedule() == "auto"
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_stepwise_loops_that_come_again_are_graphs(cell, schedule, monkeypatch):
+    """With new numbers at the same addresses, and on another stream."""
+    import cupy
+
+    from gpurnn.kernels.cuda import graphs
+
+    schedule("stepwise")
+    monkeypatch.setattr(graphs, "_graphs", {})
+    problem = Problem(cell, 4, 3, 5, 6, device="cuda")
+    numbers = random_numbers(problem)
+    layer, x = make_layer(problem, numbers.params), put(numbers.x, "cuda")
+    dy, found = put(numbers.dy, "cuda"), []
+    # A pool of this test alone: what others free, and when, must not move the addresses.
+    with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
+        for call in range(5):
+            x *= 0.5
+            with cupy.cuda.Stream(non_blocking=True) if call == 4 else cupy.cuda.Stream.null:
+                layer.zero_grads()
+                y, _, backward = layer.forward(x)
+                found.append((y.get(), backward(dy)[0].get(), get(layer.grads["weight_hh_l0"])))
+            del y, backward
+    assert sum(graph is not None for graph in graphs._graphs.values()) >= 2
+    monkeypatch.setattr(graphs, "run", lambda key, launch: launch())
+    x[...] = put(numbers.x, "cuda")
+    for expected in found:
+        x *= 0.5
+        layer.zero_grads()
+        y, _, backward = layer.forward(x)
+        again = (y.get(), backward(dy)[0].get(), get(layer.grads["weight_hh_l0"]))
+        for a, b in zip(again, expected):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("cell", CELLS)

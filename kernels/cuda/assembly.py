@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from cuda.bindings import nvjitlink
 
+_SHARED_BYTES = r"(?m)^\.visible \.shared .*\.b8 \w+\[(\d+)\];"
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -49,5 +51,5 @@ def resources(kernel, capability):
         registers=number(r"Used (\d+) registers"),
         stack=number(r"(\d+) bytes stack frame"),
         spills=number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
-        shared=number(r"(\d+) bytes smem"),
+        shared=sum(int(size) for size in re.findall(_SHARED_BYTES, text.decode())),
     )
