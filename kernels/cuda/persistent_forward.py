@@ -27,7 +27,7 @@ from .persistent_block import (
     place,
     wait,
 )
-from .tuples import add, copy, gather, repeat, scatter
+from .tuples import add, gather, repeat, scatter, select
 
 COUNTERS = types.CPointer(types.uint32)
 COUNTER_PITCH = 32
@@ -49,7 +49,7 @@ def persistent_forward(cell, tile_rows, dtype):
     column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
-    put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
+    put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
 
     def forward(
@@ -104,21 +104,25 @@ def persistent_forward(cell, tile_rows, dtype):
                 row_tiles = (count + tile_rows - 1) // tile_rows
                 multiply(shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, sums_pitch)
                 cuda.syncthreads()
-                if not mine:
-                    continue
-                if t >= end:
-                    keep_states(history, old + at, history, new + at, plane)
-                    continue
-                h = gates(shared, bias_h + unit, units)
-                for part in range(parts):
-                    part_at = sums + (part * rows + row) * sums_pitch + unit
-                    h = plus(h, gates(shared, part_at, units))
+                h = no_gates(nothing)
+                if mine:
+                    h = gates(shared, bias_h + unit, units)
+                    for part in range(parts):
+                        part_at = sums + (part * rows + row) * sums_pitch + unit
+                        h = plus(h, gates(shared, part_at, units))
                 values, saved = function(x, h, state)
-                put_states(history, new + at, plane, values)
-                y[t * y_step + b * y_row + j] = values[0]
-                if keep:
-                    saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
-            arrive(counters, counter)
+                values = choose(t < end, values, state)
+                # First what others wait for, then, while they do not, what they never read.
+                if mine:
+                    history[new + at] = values[0]
+                if b0 + rows >= last_row and step + 1 < steps:
+                    arrive(counters, counter)
+                if mine:
+                    put_others(history, new + at + plane, plane, values[1:])
+                    if t < end:
+                        y[t * y_step + b * y_row + j] = values[0]
+                        if keep:
+                            saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
 
     f, i = floats(dtype), INTEGER
     sizes = (i,) * 7
