@@ -8,9 +8,8 @@ from functools import cache
 
 from llvmlite import ir
 from numba import types
-from numba.cuda.extending import intrinsic
 
-from .device import ELEMENTS
+from .device import ELEMENTS, intrinsic
 
 WARP = 32
 ACCESS_BYTES = 16
