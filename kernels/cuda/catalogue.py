@@ -2,6 +2,9 @@
 
 from .. import loss_maps, maps
 from . import backward, elementwise, embedding, forward, losses
+from .persistent_backward import persistent_backward
+from .persistent_forward import persistent_forward
+from .plans import tile_heights
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -19,7 +22,7 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
 
 
 def cell_kernels(cell, dtype):
-    """All kernels of a cell."""
+    """The stepwise kernels of a cell."""
     two_phase = (
         forward.gate_step, forward.late_step,
         backward.late_backward_step, backward.gate_backward_step,
@@ -27,6 +30,15 @@ def cell_kernels(cell, dtype):
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
     return [step(cell, dtype) for step in steps]
+
+
+def persistent_kernels(cell, dtype, capability):
+    """The persistent kernels of a one-phase cell, for every height of tiles."""
+    return [
+        kernel(cell, rows, dtype)
+        for kernel in (persistent_forward, persistent_backward)
+        for rows in tile_heights(dtype, capability)
+    ]
 
 
 def other_kernels(dtype):
