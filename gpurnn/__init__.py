@@ -11,6 +11,7 @@ from .learning.clipping import clip_grad_norm
 from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from .learning.optimizers import SGD, Adam, AdamW, RMSprop
+from .learning.rtrl import RTRL
 from .learning.training import NonFiniteLoss, Trainer
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
@@ -21,6 +22,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "RTRL",
     "SGD",
     "Adam",
     "AdamW",
