@@ -23,7 +23,9 @@ def _jacobians(cell, w, x, state):
         _, dstate, dw = cell.step_backward(w, saved, tuple(row.reshape(count, hidden)))
         transition.append(_flat(dstate))
         immediate.append(_flat([dw[name] for name in NAMES]))
-        direct.append(_flat(cell.step_backward(without, saved, tuple(row.reshape(count, hidden)))[1]))
+        direct.append(
+            _flat(cell.step_backward(without, saved, tuple(row.reshape(count, hidden)))[1])
+        )
     return new, np.array(transition), np.array(immediate), np.array(direct)
 
 

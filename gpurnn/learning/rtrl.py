@@ -107,9 +107,7 @@ class RTRL:
         """
         self._check_device()
         layer, shape = self.layer, (self.batch_size, self.layer.hidden_size)
-        gradient = self._influence.gradient(
-            check_array(dy, "dy", self._device, layer.dtype, shape)
-        )
+        gradient = self._influence.gradient(check_array(dy, "dy", self._device, layer.dtype, shape))
         for kind, first in self._columns.first.items():
             total = layer.grads[f"{kind}_l0"]
             total += gradient[first : first + total.size].reshape(total.shape)

@@ -4,8 +4,8 @@ from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
 from .linear import linear_backward, linear_forward
-from .local_step import local_step, transition
 from .losses import softmax_cross_entropy
+from .online_step import local_step, transition
 from .recurrence import Recurrence
 
 __all__ = [

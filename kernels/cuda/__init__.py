@@ -2,11 +2,15 @@
 
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
+from .influence import FullInfluence, OwnInfluence
 from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
+from .online_step import local_step, transition
 from .recurrence import Recurrence
 
 __all__ = [
+    "FullInfluence",
+    "OwnInfluence",
     "Recurrence",
     "apply_map",
     "dropout",
@@ -14,6 +18,8 @@ __all__ = [
     "embedding_forward",
     "linear_backward",
     "linear_forward",
+    "local_step",
     "softmax_cross_entropy",
     "sum_of_squares",
+    "transition",
 ]

@@ -1,7 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import loss_maps, maps
-from . import backward, elementwise, embedding, forward, losses
+from . import backward, elementwise, embedding, forward, influence, losses, online_step
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -26,6 +26,8 @@ def cell_kernels(cell, dtype):
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
+    online = (online_step.gate_kernel, online_step.late_kernel)
+    steps += online if cell.late else (online_step.one_phase_kernel,)
     return [step(cell, dtype) for step in steps]
 
 
@@ -36,5 +38,9 @@ def other_kernels(dtype):
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
+        online_step.combine_kernel(dtype),
+        *(influence.own_kernel(states, dtype) for states in (1, 2)),
+        influence.own_gradient_kernel(dtype),
+        *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]

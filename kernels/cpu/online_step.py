@@ -127,7 +127,8 @@ def _one_phase(cell, dtype):
     ):  # fmt: skip
         batch, hidden = old.shape[1:]
         rows, plane = gate_count * hidden, batch * hidden
-        xg, hg = np.empty((last - first, rows), old.dtype), np.empty((last - first, rows), old.dtype)
+        xg = np.empty((last - first, rows), old.dtype)
+        hg = np.empty_like(xg)
         _multiply_sources(w_ih, 0, rows, b_ih, sources, 0, first, last, xg)
         _multiply_sources(w_hh, 0, rows, b_hh, sources, inputs, first, last, hg)
         x_flat, h_flat = xg.reshape(-1), hg.reshape(-1)
@@ -169,7 +170,8 @@ def _two_phase(cell, dtype):
     ):  # fmt: skip
         hidden = old.shape[2]
         rows, early_rows = gate_count * hidden, early_count * hidden
-        xg, hg = np.empty((last - first, rows), old.dtype), np.empty((last - first, rows), old.dtype)
+        xg = np.empty((last - first, rows), old.dtype)
+        hg = np.empty_like(xg)
         kept = np.empty((last - first) * kept_count * hidden, old.dtype)
         _multiply_sources(w_ih, 0, rows, b_ih, sources, 0, first, last, xg)
         _multiply_sources(w_hh, 0, early_rows, b_hh, sources, inputs, first, last, hg)
