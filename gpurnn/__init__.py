@@ -4,7 +4,17 @@ from . import cells, cuda
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
 from .kernels.cpu.threads import get_num_threads, set_num_threads
-from .layers import GRU, LSTM, RNN, Embedding, Layer, Linear, Recurrent
+from .layers import (
+    GRU,
+    LSTM,
+    RNN,
+    ElmanNetwork,
+    Embedding,
+    JordanNetwork,
+    Layer,
+    Linear,
+    Recurrent,
+)
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
 from .learning.clipping import clip_grad_norm
@@ -27,8 +37,10 @@ __all__ = [
     "Adam",
     "AdamW",
     "CheckpointError",
+    "ElmanNetwork",
     "Embedding",
     "Interrupted",
+    "JordanNetwork",
     "LanguageModel",
     "Layer",
     "Linear",

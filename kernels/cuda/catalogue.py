@@ -1,7 +1,16 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
-from .. import loss_maps, maps
-from . import backward, elementwise, embedding, forward, influence, losses, online_step
+from .. import activations, loss_maps, maps
+from . import (
+    backward,
+    elementwise,
+    embedding,
+    forward,
+    influence,
+    jordan,
+    losses,
+    online_step,
+)
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -15,7 +24,10 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.sgd_step: (2, 2, 1),
     loss_maps.sigmoid_cross_entropy: (4, 1, 2),
     loss_maps.squared_error: (4, 1, 2),
+    **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
+    **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
+_JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
 def cell_kernels(cell, dtype):
@@ -42,5 +54,7 @@ def other_kernels(dtype):
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
+        *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]
