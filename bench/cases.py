@@ -3,15 +3,20 @@
 from dataclasses import dataclass
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+MODES = ("inference", "training", "stream")
 
 # T, B, I, H
 DEFAULT_SHAPES = (
-    (50, 1, 64, 64),  # one small stream: what a call costs
-    (100, 1, 128, 256),  # one stream: the weights must pass the cores at each step
+    (1, 1, 128, 128),  # what a call costs
+    (100, 1, 64, 64),  # one small stream
+    (100, 1, 256, 256),  # one stream, the weights in the second-level cache
+    (100, 1, 1024, 1024),  # one stream, the weights read from far at each step
+    (1000, 16, 64, 64),  # long sequences of a small layer
     (28, 128, 28, 128),  # rows of small images
-    (100, 32, 64, 256),  # the default language model of `gpurnn train`
-    (50, 64, 512, 512),  # large enough for the matrix product to be all that counts
+    (100, 32, 512, 512),
+    (50, 64, 1024, 1024),  # large enough for the matrix product to be all that counts
 )
+QUICK_SHAPES = ((1, 1, 128, 128), (100, 1, 256, 256), (28, 128, 28, 128))
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class Case:
     I: int
     H: int
 
+    def __str__(self):
+        return f"{self.cell} {self.T},{self.B},{self.I},{self.H}"
+
     @property
     def rows(self):
         return GATES[self.cell] * self.H
@@ -29,12 +37,16 @@ class Case:
     def flops(self, mode):
         """Of the matrix products alone. Training: as many again for dx and dh, and for dW."""
         forward = 2 * self.T * self.B * self.rows * (self.I + self.H)
-        return forward if mode == "inference" else 3 * forward
+        return 3 * forward if mode == "training" else forward
 
     def bytes(self, mode):
         """What must pass the memory at least: weights once, inputs and outputs once."""
         weights, sequence = self.rows * (self.I + self.H), self.T * self.B * (self.I + self.H)
-        return 4 * (weights + sequence) * (1 if mode == "inference" else 2)
+        return 4 * (weights + sequence) * (2 if mode == "training" else 1)
+
+    def is_large(self):
+        """Large enough for the matrix product to be what counts."""
+        return self.B >= 32 and self.H >= 512
 
     def numbers(self):
         """Weights by PyTorch's names, x and dy: the same for every peer."""

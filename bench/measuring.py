@@ -5,9 +5,13 @@ import time
 
 import numpy as np
 
+from bench.idle import settle
+
 SAMPLE_SECONDS = 0.02  # a sample is as many calls as fill this
-PAUSE_SECONDS = 0.05  # between peers: OpenBLAS's threads wait for work some 25 ms, at full speed
+LEAST_ROUNDS = 3  # whatever they cost
+SLOW = 4  # times the quickest: such a peer's time decides nothing, so it gets no further rounds
 TOLERANCE = 1e-3  # float32, long sums, of the largest number: tells another result, not a rounding
+CALLS_CHECKED = 3  # the last one's result counts: streams have a state by then
 
 
 class Disagreement(Exception):
@@ -16,7 +20,7 @@ class Disagreement(Exception):
 
 def check(case, mode, prepared):
     """Greatest difference from the last of the peers, of that one's largest number, by name."""
-    results = {name: [p.to_numpy(part) for part in p.modes[mode]()] for name, p in prepared.items()}
+    results = {name: _result(peer, mode) for name, peer in prepared.items()}
     *names, judge = results
     differences = {}
     for name in names:
@@ -31,6 +35,12 @@ def check(case, mode, prepared):
     return differences
 
 
+def _result(peer, mode):
+    for _ in range(CALLS_CHECKED if mode == "stream" else 1):
+        parts = peer.run()
+    return [peer.to_numpy(part) for part in parts]
+
+
 def _seconds_a_call(function, calls):
     start = time.perf_counter()
     for _ in range(calls):
@@ -38,28 +48,42 @@ def _seconds_a_call(function, calls):
     return (time.perf_counter() - start) / calls
 
 
-def time_interleaved(functions, rounds):
-    """name -> seconds a call, one sample a round; every round has all peers, in turned order."""
-    names = list(functions)
-    calls = {
-        name: max(1, round(SAMPLE_SECONDS / _seconds_a_call(f, 1))) for name, f in functions.items()
-    }
-    samples = {name: [] for name in names}
+def time_interleaved(functions, rounds, seconds):
+    """name -> seconds a call, one sample a round; every round has all peers, in turned order.
+
+    At most `rounds` of them, and after `LEAST_ROUNDS` no further one that would end later than
+    `seconds` from the start, and none for slow peers (the first function is no peer).
+    """
+    start = time.perf_counter()
+    single = {name: _seconds_a_call(function, 1) for name, function in functions.items()}
+    calls = {name: max(1, round(SAMPLE_SECONDS / single[name])) for name in functions}
+    samples = {name: [] for name in functions}
+    names, longest = list(functions), 0.0
     for number in range(rounds):
+        begun = time.perf_counter()
+        if number == LEAST_ROUNDS:
+            quickest = min(min(taken) for taken in samples.values())
+            names[1:] = [name for name in names[1:] if min(samples[name]) < SLOW * quickest]
+        if number >= LEAST_ROUNDS and begun + longest > start + seconds:
+            break
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            time.sleep(PAUSE_SECONDS)
-            functions[name]()
+            settle()
+            if single[name] < SAMPLE_SECONDS:
+                functions[name]()  # its caches and threads wake up
             samples[name].append(_seconds_a_call(functions[name], calls[name]))
+        longest = max(longest, time.perf_counter() - begun)
     return samples
 
 
-def run_case(case, mode, peers, device, threads, rounds):
+def run_case(case, mode, peers, device, threads, rounds, seconds):
     """One line of the table, as a dict; the first of the peers is gpurnn."""
-    prepared = {peer.NAME: peer.prepare(case, device, threads) for peer in peers}
-    prepared = {name: p for name, p in prepared.items() if mode in p.modes}
+    prepared = {
+        peer.NAME: peer.prepare(case, mode, device, threads) for peer in peers if mode in peer.MODES
+    }
     differences = check(case, mode, prepared)
-    samples = time_interleaved({name: p.modes[mode] for name, p in prepared.items()}, rounds)
+    functions = {name: peer.run for name, peer in prepared.items()}
+    samples = time_interleaved(functions, rounds, seconds)
     medians = {name: statistics.median(values) for name, values in samples.items()}
     ours, *others = medians
     best = min(others, key=medians.get) if others else None

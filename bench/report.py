@@ -1,10 +1,14 @@
 """The run as lines of text and as JSON."""
 
 import json
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+PACKAGES = (
+    "gpurnn", "numba", "numpy", "torch", "onnxruntime", "openvino", "jax", "cupy-cuda12x",
+    "cupy-cuda13x",
+)  # fmt: skip
 
 
 def _processor():
@@ -32,15 +36,13 @@ def _version(package):
 
 
 def describe_machine(device, threads):
-    packages = ("gpurnn", "numba", "numpy", "torch", "onnxruntime", "cupy-cuda12x", "cupy-cuda13x")
     return {
         "device": device,
         "name": _device_name(device),
         "threads": threads,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: v for name in packages if (v := _version(name))},
+        "versions": {name: v for name in PACKAGES if (v := _version(name))},
     }
 
 
@@ -50,23 +52,21 @@ def heading(machine, absent):
         + " ".join(f"{name} {v}" for name, v in machine["versions"].items()),
     ]
     lines += [f"absent: {name}: {why}" for name, why in absent.items()]
-    if machine["load"] > 0.5:
-        lines.append(f"busy: a load of {machine['load']:.1f} at the start; do not trust the times")
     return "\n".join(lines)
 
 
 def limits_line(meter):
     products = ", ".join(f"{name} {rate:.0f}" for name, rate in meter.product_gflops.items())
     return (
-        f"limits: float32 product {max(meter.product_gflops.values()):.0f} GFLOP/s"
+        f"limits: float32 product {meter.best_product_gflops:.0f} GFLOP/s"
         f" ({products}); memory copy {meter.copy_gbs:.1f} GB/s"
     )
 
 
 def table_head(names):
-    columns = "".join(f"{name + ' ms':>16}" for name in names)
+    columns = "".join(f"{name:>13}" for name in names)
     return (
-        f"{'mode':<10}{'cell':<5}{'T':>5}{'B':>5}{'I':>5}{'H':>5}{columns}"
+        f"{'ms':<10}{'cell':<5}{'T':>5}{'B':>5}{'I':>5}{'H':>5}{columns}"
         f"{'GFLOP/s':>9}{'of limit':>10}  speed vs best peer"
     )
 
@@ -74,7 +74,7 @@ def table_head(names):
 def table_line(row, names):
     medians = row["median_seconds"]
     columns = "".join(
-        f"{1e3 * medians[name]:>16.3f}" if name in medians else f"{'-':>16}" for name in names
+        f"{1e3 * medians[name]:>13.4g}" if name in medians else f"{'-':>13}" for name in names
     )
     ratio = "-"
     if row["best_peer"]:

@@ -5,19 +5,22 @@ import numpy as np
 import gpurnn
 from gpurnn.kernels.cpu import workspace
 
+FLOAT = np.dtype(np.float32)
+STEPS = 4000  # enough for arrays that are worth keeping
+
 
 def test_an_array_given_back_is_used_again_and_only_once():
-    first = workspace.take((3, 5), np.float32)
+    first = workspace.take((300, 500), FLOAT)
     place = first.ctypes.data
     workspace.give_back(first)
-    again, other = workspace.take((5, 3), np.float32), workspace.take((3, 5), np.float32)
+    again, other = workspace.take((500, 300), FLOAT), workspace.take((300, 500), FLOAT)
     assert again.ctypes.data == place
     assert not np.shares_memory(again, other)
 
 
 def test_backward_passes_that_are_alive_together_do_not_share_memory():
     layer = gpurnn.LSTM(3, 4, rng=0)
-    x = np.random.default_rng(0).standard_normal((2, 6, 1, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal((2, STEPS, 1, 3)).astype("float32")
 
     def gradients(i, *others):
         y, _, backward = layer.forward(x[i])
@@ -35,7 +38,7 @@ def test_backward_passes_that_are_alive_together_do_not_share_memory():
 
 def test_what_a_call_returns_is_never_taken_again():
     layer = gpurnn.LSTM(3, 4, rng=0)
-    x = np.random.default_rng(0).standard_normal((6, 1, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal((STEPS, 1, 3)).astype("float32")
     y, state = layer(x)
     kept = y.copy(), state[0].copy(), state[1].copy()
     for _ in range(3):

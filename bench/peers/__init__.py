@@ -1,12 +1,12 @@
-"""Who is timed. Each module: NAME, absent(device) -> why or None, prepare(case, device, threads).
+"""Who is timed. Each module has
 
-`prepare` gives a `Prepared`: functions without arguments, which do the whole work of a mode (and
-wait for the device), and `to_numpy`, which turns what they return into NumPy arrays.
+NAME, MODES (which of `bench.cases.MODES` it can do), absent(device) -> why or None, and
+prepare(case, mode, device, threads) -> Prepared.
 """
 
-from bench.peers import numpy_loop, onnx_runtime, ours, pytorch
+from bench.peers import jax_scan, numpy_loop, onnx_runtime, open_vino, ours, pytorch
 
-ALL = (ours, numpy_loop, pytorch, onnx_runtime)
+ALL = (ours, numpy_loop, pytorch, onnx_runtime, open_vino, jax_scan)
 
 
 def present_and_absent(device):

@@ -6,6 +6,7 @@ import gpurnn
 from bench.prepared import Prepared
 
 NAME = "gpurnn"
+MODES = ("inference", "training", "stream")
 LAYERS = {"rnn": gpurnn.RNN, "lstm": gpurnn.LSTM, "gru": gpurnn.GRU}
 
 
@@ -13,7 +14,7 @@ def absent(device):
     return gpurnn.cuda.why_not() if device == "cuda" else None
 
 
-def prepare(case, device, threads):
+def prepare(case, mode, device, threads):
     if device == "cuda":
         import cupy
 
@@ -45,4 +46,26 @@ def prepare(case, device, threads):
         wait()
         return y, dx, *(layer.grads[name] for name in weights)
 
-    return Prepared({"inference": inference, "training": training}, to_numpy)
+    modes = {"inference": inference, "training": training}
+    run = modes[mode] if mode in modes else _stream(layer, x, wait)
+    return Prepared(run, to_numpy)
+
+
+def _stream(layer, x, wait):
+    if hasattr(layer, "stream"):
+        stream, x_now = layer.stream(batch_size=x.shape[1]), x[0]
+
+        def step():
+            y = stream.step(x_now)
+            wait()
+            return (y,)
+    else:
+        state = None
+
+        def step():
+            nonlocal state
+            y, state = layer(x, state)
+            wait()
+            return (y[0],)
+
+    return step

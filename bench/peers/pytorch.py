@@ -2,9 +2,10 @@
 
 from importlib.util import find_spec
 
-from bench.prepared import Prepared
+from bench.prepared import Prepared, fastest
 
 NAME = "torch"
+MODES = ("inference", "training", "stream")
 
 
 def absent(device):
@@ -18,7 +19,7 @@ def absent(device):
     return None
 
 
-def prepare(case, device, threads):
+def prepare(case, mode, device, threads):
     import torch
 
     torch.set_num_threads(threads)
@@ -28,14 +29,15 @@ def prepare(case, device, threads):
     layer = kind(case.I, case.H, device=device)
     layer.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     x, dy = torch.from_numpy(x).to(device), torch.from_numpy(dy).to(device)
-    x_followed = x.clone().requires_grad_()  # gpurnn gives dx too
-    parameters = [dict(layer.named_parameters())[name] for name in weights]
 
     def inference():
         with torch.inference_mode():
             y, _ = layer(x)
         wait()
         return (y,)
+
+    x_followed = x.clone().requires_grad_()  # gpurnn gives dx too
+    parameters = [dict(layer.named_parameters())[name] for name in weights]
 
     def training():
         layer.zero_grad(set_to_none=True)
@@ -45,5 +47,36 @@ def prepare(case, device, threads):
         wait()
         return y, x_followed.grad, *(p.grad for p in parameters)
 
-    modes = {"inference": inference, "training": training}
-    return Prepared(modes, lambda a: a.detach().cpu().numpy())
+    def stream_of_layer():
+        state = None
+
+        def step():
+            nonlocal state
+            with torch.inference_mode():
+                y, state = layer(x, state)
+            wait()
+            return (y[0],)
+
+        return step
+
+    def stream_of_cell():
+        cells = torch.nn.RNNCell, torch.nn.LSTMCell, torch.nn.GRUCell
+        cell = dict(zip(("rnn", "lstm", "gru"), cells))[case.cell](case.I, case.H, device=device)
+        named = {name.removesuffix("_l0"): p for name, p in layer.state_dict().items()}
+        cell.load_state_dict(named)
+        state = None
+
+        def step():
+            nonlocal state
+            with torch.inference_mode():
+                state = cell(x[0], state)
+            wait()
+            return (state[0] if case.cell == "lstm" else state,)
+
+        return step
+
+    if mode == "stream":
+        run = fastest(stream_of_layer, stream_of_cell)
+    else:
+        run = {"inference": inference, "training": training}[mode]
+    return Prepared(run, lambda a: a.detach().cpu().numpy())

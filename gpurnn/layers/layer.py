@@ -35,6 +35,7 @@ class Layer:
         self.dtype, self.device = check_dtype(dtype), device
         self.rng = check_rng(rng)
         self.params, self.grads = {}, {}
+        self._checked = {}  # the arrays that `_parameter` need not look at again
 
     def _add_parameter(self, name, value):
         xp = module_of(self.device)
@@ -101,6 +102,8 @@ class Layer:
     def _parameter(self, name):
         """The parameter, checked to lie where the layer's kernels can read it."""
         value = self.params[name]
+        if value is self._checked.get(name):
+            return value
         if device_of(value) != self.device or value.dtype != self.dtype:
             raise TypeError(
                 f"params[{name!r}]: expected {self.dtype} on {self.device!r}, "
@@ -108,4 +111,5 @@ class Layer:
             )
         if not value.flags.c_contiguous:
             raise ValueError(f"params[{name!r}]: expected a C-contiguous array")
+        self._checked[name] = value
         return value

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..arrays import check_array, check_size, is_cupy, kernels_of, module_of
 from .layer import Layer
+from .recompute import RecomputedRecurrence
 
 
 class Recurrent(Layer):
@@ -24,6 +25,11 @@ class Recurrent(Layer):
         are divided by 1 - dropout). Calling the layer drops nothing.
     batch_first : bool
         Sequences are (B, T, ...) instead of (T, B, ...).
+    recompute : None or int
+        Training keeps the gates and states of all T steps. With `recompute=n` it keeps the
+        states of every n-th step only and, on the way back, runs each n steps forward once
+        more: about a third more time, for memory that grows with T only by what goes in and
+        out (best at about the square root of T steps; T. Chen et al., 2016).
     dtype : "float32" or "float64"
     device : "cpu" or "cuda"
     rng : None, int or numpy.random.Generator
@@ -35,7 +41,7 @@ class Recurrent(Layer):
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
-        dropout=0.0, batch_first=False, dtype="float32", device="cpu", rng=None,
+        dropout=0.0, batch_first=False, recompute=None, dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         super().__init__(dtype, device, rng)
         self.cell = cell
@@ -45,9 +51,11 @@ class Recurrent(Layer):
         if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
             raise ValueError(f"dropout: expected a number from 0 to below 1, got {dropout!r}")
         self.bidirectional, self.bias = bool(bidirectional), bool(bias)
+        self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = float(dropout), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
         rows, bound = cell.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
+        self._names = []
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse")[: self.directions]:
                 shapes = {
@@ -56,8 +64,10 @@ class Recurrent(Layer):
                 }
                 if self.bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                for kind, shape in shapes.items():
-                    self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
+                names = [f"{kind}_l{layer}{suffix}" for kind in shapes]
+                for name, shape in zip(names, shapes.values()):
+                    self._add_parameter(name, self._uniform(shape, bound))
+                self._names.append(names if self.bias else [*names, None, None])
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.
@@ -103,63 +113,75 @@ class Recurrent(Layer):
 
     @cached_property
     def _recurrences(self):
-        return _Recurrences(self.cell, self.hidden_size, self.dtype)
+        return _Recurrences(self.cell, self.hidden_size, self.dtype, self.recompute)
 
-    def _arrays(self, layer, direction, of):
-        """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters, or of the gradients."""
-        suffix = f"_l{layer}" + ("_reverse" if direction else "")
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        if of == "grads":
-            return tuple(self.grads.get(kind + suffix) for kind in kinds)
-        return tuple(
-            self._parameter(kind + suffix) if kind + suffix in self.params else None
-            for kind in kinds
-        )
+    def _weights(self, layer, direction):
+        """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters."""
+        names = self._names[layer * self.directions + direction]
+        return tuple(name and self._parameter(name) for name in names)
+
+    def _gradients(self, layer, direction):
+        """As `_weights`, of the gradients."""
+        names = self._names[layer * self.directions + direction]
+        return tuple(name and self.grads[name] for name in names)
 
     def _run(self, x, state, lengths, keep):
         x = self._check_sequences(x, "x", self.input_size)
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
         lengths = _check_lengths(lengths, steps, batch)
-        xp, hidden, layers = module_of(self.device), self.hidden_size, range(self.num_layers)
+        xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size
         allocate = xp.empty if lengths is None else xp.zeros
-        finals, tapes, seeds = xp.empty_like(states), [], []
+        layers, directions = range(self.num_layers), range(self.directions)
+        apart = self.bidirectional and kernels.directions_apart(batch)
+        each = kernels.run_side_by_side if apart else map
+        weights = [self._weights(layer, d) for layer in layers for d in directions]
+        finals, tapes, seeds = [], [], []
         for layer in layers:
             if layer and keep and self.dropout:
                 seeds.append(int(self.rng.integers(2**63)))
-                x = self.kernels.dropout(x, self.dropout, seeds[-1])
+                x = kernels.dropout(x, self.dropout, seeds[-1])
             y = allocate((steps, batch, hidden * self.directions), self.dtype)
-            for direction in range(self.directions):
+
+            def run(direction, layer=layer, x=x, y=y):
                 index = layer * self.directions + direction
-                finals[:, index], tape = self._recurrence(layer).forward(
-                    self._arrays(layer, direction, "params"), x, states[:, index], lengths,
-                    bool(direction), y, direction * hidden, keep,
+                return self._recurrence(layer).forward(
+                    weights[index], x, states[:, index], lengths, bool(direction), y,
+                    direction * hidden, keep,
                 )  # fmt: skip
+
+            for final, tape in each(run, directions):
+                finals.append(final)
                 tapes.append(tape)
             x = y
-        weights = [
-            [self._arrays(layer, d, "params") for d in range(self.directions)] for layer in layers
-        ]
+        final = self._state_of(finals)
+        if not keep:
+            return self._outward(y), final, None
 
         def backward(dy, dstate=None):
             dy = self._check_sequences(dy, "dy", hidden * self.directions, (steps, batch))
             dstates = self._check_state(dstate, "dstate", batch)
-            dinitial = xp.empty_like(dstates)
+            dinitial = [None] * len(weights)
             for layer in reversed(layers):
-                dx = allocate((steps, batch, self._inputs(layer)), self.dtype)
-                for direction in range(self.directions):
+                shape = (steps, batch, self._inputs(layer))
+                dx = [allocate(shape, self.dtype) for _ in range(2 if apart else 1)]
+
+                def run(direction, layer=layer, dy=dy, dx=dx):
                     index = layer * self.directions + direction
-                    dinitial[:, index] = self._recurrence(layer).backward(
-                        weights[layer][direction], tapes[index], dy, direction * hidden,
-                        dstates[:, index], self._arrays(layer, direction, "grads"),
-                        dx, bool(direction),
+                    return self._recurrence(layer).backward(
+                        weights[index], tapes[index], dy, direction * hidden, dstates[:, index],
+                        self._gradients(layer, direction), dx[direction * apart],
+                        bool(direction) and not apart,
                     )  # fmt: skip
+
+                first = layer * self.directions
+                dinitial[first : first + self.directions] = each(run, directions)
+                dy = dx[0] + dx[1] if apart else dx[0]
                 if layer and self.dropout:
-                    dx = self.kernels.dropout(dx, self.dropout, seeds[layer - 1])
-                dy = dx
+                    dy = kernels.dropout(dy, self.dropout, seeds[layer - 1])
             return self._outward(dy), self._state_of(dinitial)
 
-        return self._outward(y), self._state_of(finals), backward if keep else None
+        return self._outward(y), final, backward
 
     def _outward(self, sequences):
         """From (T, B, ...) to what the caller expects."""
@@ -168,10 +190,18 @@ class Recurrent(Layer):
         return sequences
 
     def _state_of(self, states):
-        """From (S, L D, B, H) to what the caller expects."""
-        return states[0] if self.cell.states == 1 else tuple(states)
+        """From L D arrays (S, B, H) to what the caller expects."""
+        xp = module_of(self.device)
+        stacked = states[0][:, None] if len(states) == 1 else xp.stack(states, axis=1)
+        return stacked[0] if self.cell.states == 1 else tuple(stacked)
 
     def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
+        if (
+            type(a) is np.ndarray and self.device == "cpu" and a.dtype == self.dtype
+            and a.ndim == 3 and a.shape[2] == width and a.size and a.flags.c_contiguous
+            and steps_and_batch[0] is None and not self.batch_first
+        ):  # fmt: skip
+            return a  # the usual case, in a tenth of the time
         order = (1, 0) if self.batch_first else (0, 1)
         lead = tuple(steps_and_batch[i] for i in order)
         letters = tuple("TB"[i] if n is None else n for i, n in zip(order, lead))
@@ -206,13 +236,16 @@ class Recurrent(Layer):
 class _Recurrences(dict):
     """The time loops of a stack, by device and input size, made when first asked for."""
 
-    def __init__(self, cell, hidden_size, dtype):
+    def __init__(self, cell, hidden_size, dtype, recompute):
         super().__init__()
         self._cell, self._hidden_size, self._dtype = cell, hidden_size, dtype
+        self._recompute = recompute
 
     def __missing__(self, key):
         device, inputs = key
         made = kernels_of(device).Recurrence(self._cell, inputs, self._hidden_size, self._dtype)
+        if self._recompute:
+            made = RecomputedRecurrence(made, self._recompute)
         return self.setdefault(key, made)
 
 

@@ -76,7 +76,7 @@ class RTRL:
     @property
     def state(self):
         """A copy of the state, as the layer takes it: (1, B, H), or for an LSTM a pair of such."""
-        return self.layer._state_of(self._states.copy()[:, None])
+        return self.layer._state_of([self._states.copy()])
 
     def reset(self, state=None):
         """Begin anew, from `state` (as the layer takes it; None: zeros) and without influence."""
@@ -93,7 +93,7 @@ class RTRL:
         self._check_device()
         layer, shape = self.layer, (self.batch_size, self.layer.input_size)
         x = check_array(x, "x", self._device, layer.dtype, shape)
-        weights = layer._arrays(0, 0, "params")
+        weights = layer._weights(0, 0)
         new = module_of(self._device).empty_like(self._states)
         layer.kernels.local_step(layer.cell, weights, x, self._states, new, self._local)
         self._influence.propagate(self._local, weights[1])

@@ -8,7 +8,8 @@ from .jordan import jordan_backward, jordan_forward
 from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
-from .recurrence import Recurrence
+from .recurrence import Recurrence, directions_apart
+from .threads import run_side_by_side
 
 __all__ = [
     "FullInfluence",
@@ -17,6 +18,7 @@ __all__ = [
     "activate",
     "activate_backward",
     "apply_map",
+    "directions_apart",
     "dropout",
     "embedding_backward",
     "embedding_forward",
@@ -25,6 +27,7 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "local_step",
+    "run_side_by_side",
     "softmax_cross_entropy",
     "sum_of_squares",
     "transition",

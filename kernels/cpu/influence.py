@@ -15,7 +15,8 @@ import numpy as np
 
 from .compiling import inlined, kernel
 from .online_step import gather_part, scatter_part
-from .product import empty_panels, multiply_panels
+from .packing import empty_panels
+from .product import multiply_panels
 from .simd import REGISTER_BYTES, fma, lanes_of, load, load_part, store, store_part
 from .threads import run_parallel, shares, split
 

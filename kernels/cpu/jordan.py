@@ -11,23 +11,9 @@ import numpy as np
 
 from .activations import row_activation, row_gradient
 from .compiling import kernel
-from .product import empty_panels, multiply_panels, pack_panels
+from .linear import packed_weight
+from .product import multiply_panels
 from .threads import run_parallel, shares
-
-_pack = kernel("pack_panels")(pack_panels.py_func)
-
-
-def _panels(weight, transposed, bias=None):
-    """W or, transposed, Wᵀ packed as the right factor of a product, with a bias to start from."""
-    rows, columns = (np.arange(n) for n in weight.shape)
-    across, along = rows * columns.size, columns
-    if not transposed:
-        across, along = along, across
-    panels = empty_panels(across.size, along.size, weight.dtype)
-    start = np.empty(0, weight.dtype) if bias is None else bias
-    start_index = np.full(across.size, -1) if bias is None else np.arange(across.size)
-    _pack(weight.reshape(-1), across, along, start, start_index, panels)
-    return panels
 
 
 @cache
@@ -114,7 +100,7 @@ def jordan_forward(kinds, weight_ch, weight, bias, decay, lengths, hidden, conte
     kinds: activations of the hidden units and the outputs; weight_ch (H, O), weight (O, H), bias
     (O,) or None; decay: a number; lengths (B,) or None. Nothing is written past a sequence's end.
     """
-    panels = _panels(weight_ch, True), _panels(weight, True, bias)
+    panels = packed_weight(weight_ch, True), packed_weight(weight, True, bias)
     decay = y.dtype.type(decay)
     run_parallel(
         _forward(*kinds, y.dtype),
@@ -129,7 +115,7 @@ def jordan_backward(kinds, weight_ch, weight, decay, lengths, hidden, y, doutput
     dhidden (T, B, H) is written likewise; carry (B, O) comes in as the gradient by the last
     context and leaves as that by the first.
     """
-    panels = _panels(weight, False), _panels(weight_ch, False)
+    panels = packed_weight(weight, False), packed_weight(weight_ch, False)
     decay = y.dtype.type(decay)
     run_parallel(
         _backward(*kinds, y.dtype),

@@ -4,20 +4,20 @@ import numpy as np
 
 from .compiling import kernel
 from .gradients import add_column_sums, add_outer_product
-from .product import empty_panels, multiply_panels, pack_panels
+from .packing import empty_panels, pack_columns, pack_rows
+from .product import multiply_panels
 from .threads import run_parallel, shares, split
 
 
 @kernel("pack_weight")
 def _pack(weight, transposed, bias, panels):
     """Pack Wᵀ (I, O) with the bias ahead if `transposed`, else W (O, I) itself."""
-    rows, columns = np.arange(weight.shape[0]), np.arange(weight.shape[1])
+    outputs, inputs = weight.shape
+    starts = np.arange(outputs) * inputs
     if transposed:
-        start = rows if bias.size else np.full(rows.size, -1)
-        pack_panels(weight.reshape(-1), rows * columns.size, columns, bias, start, panels)
+        pack_columns(weight.reshape(-1), starts, bias, np.arange(bias.size), panels)
     else:
-        start = np.full(columns.size, -1)
-        pack_panels(weight.reshape(-1), columns, rows * columns.size, bias, start, panels)
+        pack_rows(weight.reshape(-1), starts, inputs, panels)
 
 
 @kernel("multiply_rows")
@@ -42,7 +42,8 @@ def _add_weight_gradient(dy, first, last, x, dweight, dbias):
         add_column_sums(flat, offsets, 1, outputs, first, last, dbias, outputs)
 
 
-def _panels(weight, transposed, bias=None):
+def packed_weight(weight, transposed, bias=None):
+    """Panels of W (O, I), or of Wᵀ with the bias ahead if `transposed`."""
     outputs, inputs = weight.shape
     columns, depth = (outputs, inputs) if transposed else (inputs, outputs)
     panels = empty_panels(columns, depth, weight.dtype)
@@ -57,12 +58,12 @@ def _spread_rows(a, panels, c):
 
 def linear_forward(x, weight, bias, y):
     """y (N, O) = x (N, I) @ weight (O, I)ᵀ + bias (O,) or None."""
-    _spread_rows(x, _panels(weight, True, bias), y)
+    _spread_rows(x, packed_weight(weight, True, bias), y)
 
 
 def linear_backward(x, weight, dy, dx, dweight, dbias):
     """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
-    _spread_rows(dy, _panels(weight, False), dx)
+    _spread_rows(dy, packed_weight(weight, False), dx)
     nothing = np.empty(0, dy.dtype)
     bounds = split(dy.shape[1], shares(2 * dy.size * x.shape[1]))
     run_parallel(

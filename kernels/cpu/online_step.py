@@ -11,17 +11,9 @@ from numba import njit
 
 from ..specialise import specialise, text_of_cell
 from .compiling import inlined, kernel
+from .dots import dot_rows
 from .functions import REPLACEMENTS
-from .simd import (
-    REGISTER_BYTES,
-    broadcast,
-    fma,
-    lanes_of,
-    load,
-    load_part,
-    store_part,
-    sum_lanes,
-)
+from .simd import REGISTER_BYTES, broadcast, lanes_of, load_part, store_part
 from .threads import run_parallel, shares, split
 from .tuples import add
 
@@ -73,18 +65,15 @@ def _unit(count, one):
 def _multiply_sources(w, first_row, last_row, bias, sources, at, first, last, out):
     """out[b - first, row] = w[row] . sources[b, at:] + bias[row], b = first .. last - 1."""
     depth, lanes = w.shape[1], REGISTER_BYTES // w.itemsize
-    w_flat, s_flat = w.reshape(-1), sources.reshape(-1)
-    whole = depth // lanes * lanes
-    for row in range(first_row, last_row):
-        w_at = row * depth
+    w_flat, s_flat, out_flat = w.reshape(-1), sources.reshape(-1), out.reshape(-1)
+    for row in range(first_row, last_row, lanes):
+        n = min(lanes, last_row - row)
         for b in range(first, last):
             s_at = b * sources.shape[1] + at
-            rest = depth - whole
-            total = load_part(w_flat, w_at + whole, rest) * load_part(s_flat, s_at + whole, rest)
-            for k in range(0, whole, lanes):
-                total = fma(load(w_flat, w_at + k), load(s_flat, s_at + k), total)
-            value = sum_lanes(total)
-            out[b - first, row] = value + bias[row] if bias.size else value
+            values = dot_rows(w_flat, row * depth, depth, n, s_flat, s_at, depth)
+            if bias.size:
+                values = values + load_part(bias, row, n)
+            store_part(out_flat, (b - first) * out.shape[1] + row, values, n)
 
 
 def _one_phase_derivatives(cell, function):

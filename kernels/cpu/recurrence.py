@@ -1,19 +1,24 @@
-"""One layer and direction on the CPU: packs the weights, spreads the sequences over threads."""
+"""One layer and direction on the CPU: which threads do what, and on which memory."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from .backward import backward_rows
+from .backward_units import backward_units
 from .compiling import kernel
-from .forward import forward_rows
+from .forward import BLOCK_ROWS, forward_rows
+from .forward_units import forward_units
 from .gradients import add_column_sums, add_outer_product
-from .product import empty_panels, pack_panels
-from .simd import lanes_of
-from .threads import run_parallel, shares, split
+from .packing import panel_width
+from .product import multiply_panels
+from .threads import get_num_threads, run_parallel, run_team, shares, split, team_size
+from .weights import WeightOrder
 from .workspace import give_back, take
 
-_pack = kernel("pack_panels")(pack_panels.py_func)
+FEW = 3  # sequences for which the weights are better used as they lie, by units
+WORTH_PACKING = 16  # rows of inputs for which their weights are
 
 
 @kernel("add_weight_gradients")
@@ -45,6 +50,44 @@ def _add_weight_gradients(
         add_column_sums(dh_flat, rows, gates, padded, first, last, db_hh, hidden)
 
 
+@kernel("write_input_gradients")
+def _write_input_gradients(dxg, valid, wx, dx, resume):
+    """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
+    depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
+    dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
+    for first in range(0, valid.size, BLOCK_ROWS):
+        rows = valid[first : first + BLOCK_ROWS]
+        multiply_panels(
+            dxg_flat, rows * depth, rows.size, np.intp(1), depth, wx, dx_flat, rows * inputs,
+            inputs, resume,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _all_reach(first, last, steps):
+    """Sequences first .. last - 1, and how many of them reach each step, if all of them do."""
+    return np.arange(first, last), np.full(steps, last - first)
+
+
+def _spread(lengths, steps, batch, threads):
+    """For each thread its sequences by falling length, and how many of them reach each step."""
+    if lengths is None:
+        bounds = [(0, batch)] if threads == 1 else split(batch, threads)
+        return [_all_reach(first, last, steps) for first, last in bounds]
+    order = np.argsort(-lengths, kind="stable")
+    parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
+    return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+
+
+def directions_apart(batch):
+    """Whether two directions of so many sequences are better run at once, on a thread each.
+
+    Batches spread over threads anyway, without waiting for each other; and of many threads two
+    would be too few.
+    """
+    return batch <= FEW and 2 <= get_num_threads() < 4
+
+
 @dataclass
 class Tape:
     """What the forward pass keeps for the backward pass."""
@@ -67,63 +110,43 @@ class Recurrence:
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
-        self.cell, self.inputs, self.hidden, self.dtype = (
-            cell,
-            input_size,
-            hidden_size,
-            np.dtype(dtype),
-        )
-        lanes = lanes_of(dtype)
-        self.padded = -(-hidden_size // lanes) * lanes
-        self._early = cell.gates - cell.late
-        # Gate g, unit j: column g H' + j of the kernels, row g H + j of the weights, -1 between.
-        columns = np.arange(cell.gates * self.padded)
-        gate, unit = np.divmod(columns, self.padded)
-        self._weight_row = np.where(unit < hidden_size, gate * hidden_size + unit, -1)
+        self.cell, self.inputs, self.hidden = cell, input_size, hidden_size
+        self.dtype = np.dtype(dtype)
+        self._order = WeightOrder(cell, hidden_size, dtype)
+        self.padded, self._early = self._order.padded, cell.gates - cell.late
         self._nothing = np.empty(0, dtype)
+        self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
+        self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
+        self._no_panels = np.empty((0, 0, 0), dtype)
+        width = panel_width(dtype)
+        self._gates_width = -(-cell.gates * self.padded // width) * width
 
-    def _packed(self, source, column_offsets, depth_offsets, start=None, start_index=None):
-        panels = empty_panels(column_offsets.size, depth_offsets.size, self.dtype)
-        if start is None:
-            start, start_index = self._nothing, np.full(column_offsets.size, -1)
-        _pack(source.reshape(-1), column_offsets, depth_offsets, start, start_index, panels)
-        return panels
+    # The kernels are found by the whole of a cell's text: once is enough.
 
-    def _forward_panels(self, weights):
-        w_ih, w_hh, b_ih, b_hh = weights
-        rows, early = self._weight_row, self._early * self.padded
+    @cached_property
+    def _forward_rows(self):
+        return forward_rows(self.cell, self.dtype)
 
-        def packed(w, rows, bias):
-            offsets = np.where(rows < 0, -1, rows * w.shape[1])
-            return self._packed(w, offsets, np.arange(w.shape[1]), bias, rows)
+    @cached_property
+    def _forward_units(self):
+        return forward_units(self.cell, self.dtype)
 
-        return (
-            packed(w_ih, rows, b_ih),
-            packed(w_hh, rows[:early], b_hh),
-            packed(w_hh, rows[early:], b_hh),
-        )
+    @cached_property
+    def _backward_rows(self):
+        return backward_rows(self.cell, self.dtype)
 
-    def _backward_panels(self, weights):
-        w_ih, w_hh = weights[:2]
-        rows, early = self._weight_row, self._early * self.padded
+    @cached_property
+    def _backward_units(self):
+        return backward_units(self.cell, self.dtype)
 
-        def packed(w, rows):
-            width = w.shape[1]
-            return self._packed(w, np.arange(width), np.where(rows < 0, -1, rows * width))
-
-        return packed(w_ih, rows), packed(w_hh, rows[:early]), packed(w_hh, rows[early:])
-
-    def _shares(self, lengths, steps, batch):
-        """For each thread its sequences by falling length, and how many of them reach each step."""
+    def _threads(self, lengths, steps, batch):
         valid = steps * batch if lengths is None else int(lengths.sum())
-        per_step = self.cell.gates * self.hidden * (self.hidden + self.inputs)
-        threads = min(batch, shares(2 * valid * per_step))
-        if lengths is None:
-            parts = [np.arange(first, last) for first, last in split(batch, threads)]
-            return [(rows, np.full(steps, rows.size)) for rows in parts]
-        order = np.argsort(-lengths, kind="stable")
-        parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
-        return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+        work = 2 * valid * self.cell.gates * self.hidden * (self.hidden + self.inputs)
+        return min(batch, shares(work))
+
+    def _team(self, steps, batch):
+        multiplied = batch * self.cell.gates * self.hidden * self.hidden
+        return team_size(steps, multiplied, 2 if self.cell.late else 1)
 
     def forward(self, weights, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
@@ -133,31 +156,68 @@ class Recurrence:
         state (S, B, H) and, if `keep`, a tape, else None.
         """
         steps, batch = x.shape[:2]
-        slots = steps + 1 if keep else 2
-        cell, sequences = self.cell, np.arange(batch)
-        history = take((cell.states, slots, batch, self.padded), self.dtype)
+        run = self._run_units if batch <= FEW else self._run_rows
+        if not keep:
+            gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
+            history = take((self.cell.states, 2, batch, self.padded), self.dtype)
+            final = run(
+                weights, x, state, lengths, reverse, y, column, history, self._no_tape, gated, False
+            )
+            give_back(history)
+            return final, None
+        rows = steps * batch
+        history = take((self.cell.states, steps + 1, batch, self.padded), self.dtype)
+        saved = take((rows, self.cell.saved, self.padded), self.dtype)
+        gated = take((rows if self.cell.late else 0, self.padded), self.dtype)
+        final = run(weights, x, state, lengths, reverse, y, column, history, saved, gated, True)
+        return final, Tape(x, lengths, reverse, history, saved, gated)
+
+    def _run_units(
+        self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
+    ):
+        steps, batch = x.shape[:2]
+        w_ih, w_hh, b_ih, b_hh = weights
+        if b_ih is None:
+            b_ih = b_hh = self._no_bias
+        worth = steps * batch >= WORTH_PACKING
+        wx = self._order.input_panels(weights) if worth else self._no_panels
+        block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
+        final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
+        ((rows, counts),) = _spread(lengths, steps, batch, 1)
+        run_team(
+            self._forward_units, self._team(steps, batch),
+            (
+                x, rows, counts, w_ih, w_hh, b_ih, b_hh, wx, np.ascontiguousarray(state), final,
+                history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column,
+                y.shape[2], saved, gated,
+                np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
+            ),
+        )  # fmt: skip
+        return final
+
+    def _run_rows(
+        self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
+    ):
+        steps, batch = x.shape[:2]
+        slots, sequences = history.shape[1], np.arange(batch)
         ends = np.full(batch, steps) if lengths is None else lengths
         first, last = (ends % slots, 0) if reverse else (0, ends % slots)
         history[:, first, sequences, : self.hidden] = state
         history[:, first, sequences, self.hidden :] = 0
-        rows_kept = steps * batch if keep else 0
-        saved = take((rows_kept, cell.saved, self.padded), self.dtype)
-        gated_rows = (rows_kept or batch) if cell.late else 0
-        gated = take((gated_rows, self.padded), self.dtype)
-        wx, wh, wq = self._forward_panels(weights)
+        wx, wh, wq = (self._order.input_panels(weights), *self._order.hidden_panels(weights))
         run_parallel(
-            forward_rows(cell, self.dtype),
+            self._forward_rows,
             [
                 (
                     x, rows, counts, wx, wh, wq, self.hidden, history,
                     y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
                 )
-                for rows, counts in self._shares(lengths, steps, batch)
+                for rows, counts in _spread(
+                    lengths, steps, batch, self._threads(lengths, steps, batch)
+                )
             ],
         )  # fmt: skip
-        final = np.ascontiguousarray(history[:, last, sequences, : self.hidden])
-        tape = Tape(x, lengths, reverse, history, saved, gated)
-        return final, tape if keep else None
+        return np.ascontiguousarray(history[:, last, sequences, : self.hidden])
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
@@ -172,28 +232,57 @@ class Recurrence:
         dxg = take(shape, self.dtype)
         dhg = take(shape, self.dtype) if cell.apart else dxg
         dstate = dstate.copy()
-        panels = self._backward_panels(weights)
-        run_parallel(
-            backward_rows(cell, self.dtype),
-            [
-                (
-                    dy.reshape(-1), column, dy.shape[2], rows, counts, *panels, self.hidden,
-                    tape.history, tape.saved, dxg, dhg, dstate, dx, resume, tape.reverse,
-                )
-                for rows, counts in self._shares(tape.lengths, steps, batch)
-            ],
-        )  # fmt: skip
-        self._add_weight_gradients(tape, dxg, dhg, grads)
-        give_back(*((dxg, dhg) if cell.apart else (dxg,)))
-        return dstate
-
-    def _add_weight_gradients(self, tape, dxg, dhg, grads):
-        """The large products of the gates' gradients with the inputs and the hidden states."""
-        steps, batch = tape.x.shape[:2]
+        run = self._run_back_units if batch <= FEW else self._run_back_rows
+        run(weights[1], tape, dy, column, dstate, dxg, dhg)
         if tape.lengths is None:
             valid = np.arange(steps * batch)
         else:
             valid = np.flatnonzero(np.arange(steps)[:, None] < tape.lengths)
+        work = 2 * valid.size * cell.gates * self.hidden * self.inputs
+        wx = self._order.input_panels_back(weights[0])
+        run_parallel(
+            _write_input_gradients,
+            [
+                (dxg, valid[first:last], wx, dx, resume)
+                for first, last in split(valid.size, shares(work))
+            ],
+        )
+        self._add_weight_gradients(tape, valid, dxg, dhg, grads)
+        give_back(*((dxg, dhg) if cell.apart else (dxg,)))
+        return dstate
+
+    def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg):
+        steps, batch = tape.x.shape[:2]
+        cell = self.cell
+        ((rows, counts),) = _spread(tape.lengths, steps, batch, 1)
+        run_team(
+            self._backward_units, self._team(steps, batch),
+            (
+                dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, tape.history, tape.saved,
+                dxg, dhg, np.empty((cell.states, batch, self.padded), self.dtype),
+                np.empty((batch if cell.late else 0, self.padded), self.dtype),
+                np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
+            ),
+        )  # fmt: skip
+
+    def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg):
+        steps, batch = tape.x.shape[:2]
+        wh, wq = self._order.hidden_panels_back(w_hh)
+        run_parallel(
+            self._backward_rows,
+            [
+                (
+                    dy.reshape(-1), column, dy.shape[2], rows, counts, wh, wq, self.hidden,
+                    tape.history, tape.saved, dxg, dhg, dstate, tape.reverse,
+                )
+                for rows, counts in _spread(
+                    tape.lengths, steps, batch, self._threads(tape.lengths, steps, batch)
+                )
+            ],
+        )  # fmt: skip
+
+    def _add_weight_gradients(self, tape, valid, dxg, dhg, grads):
+        """The large products of the gates' gradients with the inputs and the hidden states."""
         previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
         dw_ih, dw_hh, db_ih, db_hh = grads
         if db_ih is None:

@@ -274,8 +274,13 @@ def halves(typingctx, shifted, origin):
     return types.UniTuple(shifted, 2)(shifted, origin), codegen
 
 
+def array_data(context, builder, array_type, array):
+    """The pointer to an array's first number."""
+    return context.make_array(array_type)(context, builder, array).data
+
+
 def _pointer(context, builder, array_type, array, index, target):
-    data = context.make_array(array_type)(context, builder, array).data
+    data = array_data(context, builder, array_type, array)
     return builder.bitcast(builder.gep(data, [index]), target.as_pointer())
 
 

@@ -7,7 +7,10 @@ one thread does in a few microseconds never leaves the caller's.
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+
+from .team import new_board, was_disturbed
 
 SMALL = 200_000  # multiplications and additions; below, waking a thread costs more than it saves
 
@@ -21,6 +24,9 @@ def _available_cores():
 _lock = threading.Lock()
 _count = _available_cores()
 _pool = None
+
+
+_here = threading.local()  # `alone`: this thread's kernels run on it alone
 
 
 def get_num_threads():
@@ -52,9 +58,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
+def _at_hand():
+    return 1 if getattr(_here, "alone", False) else _count
+
+
 def shares(work):
     """Over how many threads to spread `work` operations."""
-    return 1 if work < SMALL else _count
+    return 1 if work < SMALL else _at_hand()
+
+
+STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
+LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
+
+
+REST = 0.05  # seconds for which no team forms, once others have wanted the cores
+_rest_until = 0.0
+
+
+def team_size(steps, multiplications, meetings):
+    """How many threads should share the hidden units of a time loop; `multiplications` a step."""
+    if steps * multiplications < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
+        return 1
+    return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
+
+
+def _submit(function, calls):
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(1, _count - 1), thread_name_prefix="gpurnn")
+        # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
+        return [_pool.submit(function, *arguments) for arguments in calls]
 
 
 def run_parallel(function, calls):
@@ -62,17 +96,49 @@ def run_parallel(function, calls):
     if len(calls) == 1:
         function(*calls[0])
         return
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, _count - 1), thread_name_prefix="gpurnn")
-        # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
-        others = [_pool.submit(function, *arguments) for arguments in calls[1:]]
+    others = _submit(function, calls[1:])
     try:
         function(*calls[0])
     finally:
         for other in others:
             other.result()
+
+
+def run_side_by_side(function, arguments):
+    """[function(a) for a in arguments], each in a thread of its own, and all it calls there too."""
+    results = [None] * len(arguments)
+
+    def run(i, argument):
+        _here.alone = True
+        try:
+            results[i] = function(argument)
+        finally:
+            _here.alone = False
+
+    run_parallel(run, list(enumerate(arguments)))
+    return results
+
+
+def run_team(function, members, arguments):
+    """Call `function` in up to `members` threads that work together, with a board between them.
+
+    Its first arguments are whether it leads, and the board; see `team`. The leader does not
+    need the others: those that have not begun when it is done never will.
+    """
+    board = new_board(members)
+    if members == 1:
+        function(True, board, *arguments)
+        return
+    others = _submit(function, [(False, board, *arguments)] * (members - 1))
+    try:
+        function(True, board, *arguments)
+    finally:
+        for other in others:
+            if not other.cancel():
+                other.result()
+        if was_disturbed(board):
+            global _rest_until
+            _rest_until = time.monotonic() + REST
 
 
 def split(total, parts):

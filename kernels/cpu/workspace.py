@@ -1,11 +1,13 @@
 """Large arrays used again: fresh memory costs the system a fault for each page, at every call."""
 
+import math
 import os
 import threading
 from collections import defaultdict
 
 import numpy as np
 
+_LEAST_BYTES = 1 << 16  # of an array: the memory of smaller ones is at hand anyway
 _MOST_BYTES = 1 << 28  # kept in all; what is larger is worth its faults
 
 # Reentrant: the garbage collector may come in between and give back an array of its own.
@@ -24,9 +26,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def take(shape, dtype):
-    """An array with arbitrary contents, from what was given back if there is one of its size."""
+    """An array with arbitrary contents, from what was given back if there is one of its size.
+
+    `dtype` is a numpy.dtype.
+    """
     global _kept_bytes
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LEAST_BYTES:
+        return np.empty(shape, dtype)
     with _lock:
         raw = _free[size].pop() if _free[size] else None
         if raw is not None:
@@ -40,7 +47,9 @@ def give_back(*arrays):
     """Return arrays of `take` that nobody will look at any more."""
     global _kept_bytes
     for array in arrays:
+        if array.nbytes < _LEAST_BYTES:
+            continue
         with _lock:
-            if 0 < array.nbytes and _kept_bytes + array.nbytes <= _MOST_BYTES:
+            if _kept_bytes + array.nbytes <= _MOST_BYTES:
                 _free[array.nbytes].append(array.base)
                 _kept_bytes += array.nbytes

@@ -10,6 +10,12 @@ from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence
 
+
+def directions_apart(batch):
+    """Never: the device works on both directions one after the other, without waiting."""
+    return False
+
+
 __all__ = [
     "FullInfluence",
     "OwnInfluence",
@@ -17,6 +23,7 @@ __all__ = [
     "activate",
     "activate_backward",
     "apply_map",
+    "directions_apart",
     "dropout",
     "embedding_backward",
     "embedding_forward",

@@ -1,0 +1,158 @@
+"""The time loop backward of very few sequences: every thread has some of the hidden units.
+
+As `forward_units`, with the weights' rows added up instead of multiplied out. For layouts see
+`passes` and `backward_passes`.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ..specialise import text_of_cell
+from .backward_passes import cell_backward_pass, gate_backward_pass
+from .compiling import inlined, kernel
+from .dots import add_scaled_rows
+from .simd import lanes_of
+from .team import close, join, meet, members_of, prepare_next, welcome
+
+
+@inlined
+def _add_products(begin, end, hidden, first, last, a, offsets, count, pitch, w, c, c_offsets):
+    """c[:, j] += sum over gates first .. last - 1 of a[:, gate] @ w[gate, :, j], j < end."""
+    width = min(end, hidden) - begin
+    for gate in range(first, last):
+        for r in range(count):
+            add_scaled_rows(
+                a, offsets[r] + gate * pitch, hidden, w, gate * hidden * hidden + begin, hidden,
+                c, c_offsets[r] + begin, width,
+            )  # fmt: skip
+
+
+def _one_phase(cell, dtype):
+    run_cell, gate_count = cell_backward_pass(cell, dtype), cell.gates
+
+    @inlined
+    def step(
+        board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
+        dy_stride, w, hidden, history, tape, dxg, dhg, carry, carry_offsets, carry_plane, dgated,
+        carried, offsets,
+    ):  # fmt: skip
+        batch, padded = history.shape[2:]
+        run_cell(
+            begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, history,
+            tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
+        )  # fmt: skip
+        long = members > 1 and meet(board, member, members, meeting)
+        for r in range(count):
+            offsets[r] = (t * batch + rows[r]) * gate_count * padded
+        _add_products(
+            begin, end, hidden, 0, gate_count, dhg.reshape(-1), offsets, count, padded, w, carry,
+            carry_offsets,
+        )  # fmt: skip
+        return long
+
+    return step
+
+
+def _two_phase(cell, dtype):
+    run_cell, run_gates = cell_backward_pass(cell, dtype), gate_backward_pass(cell, dtype)
+    gate_count, early_count = cell.gates, cell.gates - cell.late
+
+    @inlined
+    def step(
+        board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
+        dy_stride, w, hidden, history, tape, dxg, dhg, carry, carry_offsets, carry_plane, dgated,
+        carried, offsets,
+    ):  # fmt: skip
+        batch, padded = history.shape[2:]
+        dx_flat = dxg.reshape(-1)
+        for r in range(count):
+            offsets[r] = (t * batch + rows[r]) * gate_count * padded
+            dgated[carry_offsets[r] + begin : carry_offsets[r] + end] = 0
+        run_cell(
+            begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, history,
+            tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
+        )  # fmt: skip
+        long = members > 1 and meet(board, member, members, meeting - 1)
+        _add_products(
+            begin, end, hidden, early_count, gate_count, dx_flat, offsets, count, padded, w,
+            dgated, carry_offsets,
+        )  # fmt: skip
+        run_gates(
+            begin, end, count, rows, t, before, history, tape, dxg, dgated, carry, carry_offsets,
+            carry_plane, carried,
+        )  # fmt: skip
+        long = members > 1 and meet(board, member, members, meeting) or long
+        _add_products(
+            begin, end, hidden, 0, early_count, dx_flat, offsets, count, padded, w, carry,
+            carry_offsets,
+        )  # fmt: skip
+        return long
+
+    return step
+
+
+@cache
+def backward_units(cell, dtype):
+    """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
+
+    Its arguments: whether the caller leads; the team's board; dy, flat, in which row (t, b)
+    begins at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H);
+    history and tape; dxg and dhg, to be written; carry (S, B, H'), dgated (B, H') and carried,
+    room for B sequences; dstate (S, B, H): comes as the gradient by the final state, leaves as
+    that by the initial one; whether time ran backwards.
+    """
+    lanes = lanes_of(dtype)
+    step = (_two_phase if cell.late else _one_phase)(cell, dtype)
+    meetings = 2 if cell.late else 1
+
+    @kernel(f"backward_units {text_of_cell(cell)} {dtype}")
+    def backward(
+        leads, board, dy, dy_offset, dy_stride, rows, counts, w, history, tape, dxg, dhg, carry,
+        dgated, carried, dstate, reverse,
+    ):  # fmt: skip
+        steps, batch, _, padded = dxg.shape
+        hidden = w.shape[1]
+        if leads:
+            carry[:, :, hidden:] = 0
+            for r in range(batch):
+                carry[:, r, :hidden] = dstate[:, rows[r]]
+        member, s0 = join(board, leads)
+        if s0 < 0:
+            return
+        w_flat, carry_flat, dgated_flat = w.reshape(-1), carry.reshape(-1), dgated.reshape(-1)
+        carry_offsets, offsets = np.arange(batch) * padded, np.empty(batch, np.intp)
+        vectors, members_before, disturbed = padded // lanes, np.intp(1 if leads else 0), False
+        for s in range(s0, steps):
+            members, number = members_of(board, s), s * (meetings + 1)
+            if members_before > 1 and members != members_before:
+                # Units change hands: what the last step adds to their carry must be there.
+                meet(board, member, members_before, number + 1)
+            if member >= members:
+                return
+            if leads:
+                welcome(board, s, members_before, members)
+                prepare_next(board, s, disturbed)
+            members_before = members
+            begin, end = (
+                vectors * member // members * lanes,
+                vectors * (member + 1) // members * lanes,
+            )
+            t = s if reverse else steps - 1 - s
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            long = step(
+                board, member, members, number + 1 + meetings, begin, end, counts[t], t, before,
+                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, history, tape, dxg, dhg,
+                carry_flat, carry_offsets, batch * padded, dgated_flat, carried, offsets,
+            )  # fmt: skip
+            if leads and long and not disturbed:
+                disturbed = True
+                close(board, disturbed)
+        if members_before > 1:
+            meet(board, member, members_before, steps * (meetings + 1) + 1)
+        if leads:
+            close(board, disturbed)
+            for r in range(batch):
+                dstate[:, rows[r]] = carry[:, r, :hidden]
+
+    return backward

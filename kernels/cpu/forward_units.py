@@ -1,0 +1,217 @@
+"""The time loop forward of very few sequences: every thread has some of the hidden units.
+
+With one sequence a step reads every weight once, and all that counts is how fast weights come
+from the cache or the memory. So they are read as they lie, packing being no cheaper than the
+product itself, and each core reads its own part of them at every step. Layouts: see `passes`.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ..specialise import text_of_cell
+from .blocks import VECTORS
+from .compiling import inlined, kernel
+from .dots import dot_rows
+from .forward import BLOCK_ROWS, vectors_together
+from .passes import cell_pass, gate_pass
+from .product import multiply_whole_panels
+from .simd import lanes_of, load_part, store
+from .team import close, join, meet, members_of, prepare_next, welcome
+
+
+@cache
+def _multiply_rows(first, gates, lanes):
+    """A function that multiplies rows of inputs with the weights of some units, as they lie.
+
+    Of each unit there are `gates` gates, the first of them number `first` of the weights.
+    """
+
+    @inlined
+    def multiply(begin, end, hidden, w, bias, depth, x, offsets, count, out, out_offsets):
+        for j in range(begin, end, lanes):
+            for g in range(gates):
+                row = (first + g) * hidden + j
+                start = load_part(bias, row, hidden - j)
+                for r in range(count):
+                    product = dot_rows(w, row * depth, depth, hidden - j, x, offsets[r], depth)
+                    place = out_offsets[r] + (j - begin) * gates + g * lanes
+                    store(out, place, product + start)
+
+    return multiply
+
+
+def _one_phase(cell, dtype):
+    run_cell, multiply = cell_pass(cell, dtype), _multiply_rows(0, cell.gates, lanes_of(dtype))
+
+    @inlined
+    def step(
+        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_first,
+        x_stride, w, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape,
+        gated, kept, keep,
+    ):  # fmt: skip
+        batch, padded = history.shape[2:]
+        for r in range(count):
+            offsets[r] = (before * batch + rows[r]) * padded
+        states_flat = history.reshape(-1)
+        multiply(begin, end, hidden, w, bias, hidden, states_flat, offsets, count, hg, hg_offsets)
+        run_cell(
+            begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
+            hidden, history, y, y_offset, y_stride, tape, kept, keep,
+        )  # fmt: skip
+        return False
+
+    return step
+
+
+def _two_phase(cell, dtype):
+    run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
+    early_count = cell.gates - cell.late
+    multiply_early = _multiply_rows(0, early_count, lanes_of(dtype))
+    multiply_late = _multiply_rows(early_count, cell.late, lanes_of(dtype))
+
+    @inlined
+    def step(
+        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_first,
+        x_stride, w, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape,
+        gated, kept, keep,
+    ):  # fmt: skip
+        batch, padded = history.shape[2:]
+        states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
+        gated_row = t * batch if keep else 0
+        for r in range(count):
+            offsets[r] = (before * batch + rows[r]) * padded
+        multiply_early(
+            begin, end, hidden, w, bias, hidden, states_flat, offsets, count, hg, hg_offsets
+        )
+        run_gates(
+            begin, end, count, rows, before, xg, x_first, x_stride, hg, hg_offsets, history, gated,
+            gated_row, kept,
+        )  # fmt: skip
+        long = members > 1 and meet(board, member, members, meeting - 1)
+        for r in range(count):
+            offsets[r] = (gated_row + rows[r]) * padded
+        multiply_late(
+            begin, end, hidden, w, bias, hidden, gated_flat, offsets, count, hg, hg_offsets
+        )
+        run_cell(
+            begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
+            hidden, history, y, y_offset, y_stride, tape, kept, keep,
+        )  # fmt: skip
+        return long
+
+    return step
+
+
+@inlined
+def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
+    """For each sequence the slot of the state before all its steps, and after them."""
+    for r in range(rows.size):
+        length = 0
+        while length < steps and counts[length] > r:
+            length += 1
+        ends[0, r], ends[1, r] = (length % slots, 0) if reverse else (0, length % slots)
+
+
+@cache
+def forward_units(cell, dtype):
+    """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
+
+    Its arguments: whether the caller leads; the team's board; x (T, B, I); `rows`, the
+    sequences by falling length; `counts` (T,), how many of them reach step t; weights and
+    biases as they lie; wx, the packed input weights, or nothing if they are to be used as they
+    lie; state and final (S, B, H), the states before and after all steps; history; xg, room for
+    the products of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b)
+    begins at (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to
+    keep the former; whether time runs backwards.
+    """
+    lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
+    step = (_two_phase if cell.late else _one_phase)(cell, dtype)
+    multiply_inputs = _multiply_rows(0, cell.gates, lanes)
+    panels_together = gate_count * together // VECTORS
+    meetings = 2 if cell.late else 1
+
+    @kernel(f"forward_units {text_of_cell(cell)} {dtype}")
+    def forward(
+        leads, board, x, rows, counts, w_ih, w_hh, b_ih, b_hh, wx, state, final, history, xg,
+        y, y_offset, y_stride, tape, gated, kept, keep, reverse,
+    ):  # fmt: skip
+        steps, batch, width = x.shape
+        states, slots, _, padded = history.shape
+        hidden = w_hh.shape[1]
+        ends = np.empty((2, batch), np.intp)
+        if leads:
+            _slots_of_ends(rows, counts, steps, slots, reverse, ends)
+            for s in range(states):
+                for r in range(batch):
+                    history[s, ends[0, r], rows[r], :hidden] = state[s, rows[r]]
+                    history[s, ends[0, r], rows[r], hidden:] = 0
+        member, s0 = join(board, leads)
+        if s0 < 0:
+            return
+        xg_flat, x_flat, w_ih_flat, w_hh_flat = (
+            xg.reshape(-1), x.reshape(-1), w_ih.reshape(-1), w_hh.reshape(-1),
+        )  # fmt: skip
+        block = max(1, BLOCK_ROWS // batch)
+        groups = (padded // lanes + together - 1) // together
+        x_stride = xg.shape[1]
+        x_offsets, offsets = np.empty(block * batch, np.intp), np.empty(batch, np.intp)
+        xg_offsets = np.arange(block * batch) * x_stride
+        hg = np.empty(batch * gate_count * padded, x.dtype)
+        hg_offsets = np.arange(batch) * (gate_count * padded)
+        members_before, used, disturbed = np.intp(1), np.intp(0), False
+        for s in range(s0, steps):
+            members = members_of(board, s)
+            if member >= members:
+                return
+            if leads:
+                welcome(board, s, members_before, members)
+                prepare_next(board, s, disturbed)
+                members_before = members
+            group, next_group = groups * member // members, groups * (member + 1) // members
+            begin, end = group * together * lanes, min(next_group * together * lanes, padded)
+            first = s // block * block
+            if s == first:
+                used = np.intp(0)
+                for k in range(s, min(s + block, steps)):
+                    t = steps - 1 - k if reverse else k
+                    for r in range(counts[t]):
+                        x_offsets[used] = (t * batch + rows[r]) * width
+                        used += 1
+                mine = xg_flat[begin * gate_count :]
+                if wx.size:
+                    multiply_whole_panels(
+                        x_flat, x_offsets, used, np.intp(1), width, wx, group * panels_together,
+                        min(next_group * panels_together, wx.shape[0]), mine, xg_offsets,
+                        np.bool_(False),
+                    )  # fmt: skip
+                else:
+                    multiply_inputs(
+                        begin, end, hidden, w_ih_flat, b_ih, width, x_flat, x_offsets, used, mine,
+                        xg_offsets,
+                    )  # fmt: skip
+                used = np.intp(0)
+            elif s == s0:
+                for k in range(first, s):
+                    used += counts[steps - 1 - k if reverse else k]
+            t = steps - 1 - s if reverse else s
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            long = step(
+                board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
+                before % slots, after % slots, rows, xg_flat, used, x_stride, w_hh_flat, b_hh, hg,
+                hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated, kept,
+                keep,
+            )  # fmt: skip
+            used += counts[t]
+            if members > 1:
+                long = meet(board, member, members, (s + 1) * meetings) or long
+            if leads and long and not disturbed:
+                disturbed = True
+                close(board, disturbed)
+        if leads:
+            close(board, disturbed)
+            for s in range(states):
+                for r in range(batch):
+                    final[s, rows[r]] = history[s, ends[1, r], rows[r], :hidden]
+
+    return forward

@@ -1,0 +1,71 @@
+"""A recurrent layer's weights in the orders in which the kernels want them."""
+
+import numpy as np
+
+from .compiling import kernel
+from .packing import empty_panels, pack_columns, pack_rows
+from .simd import lanes_of
+
+_pack_columns = kernel("pack_columns")(pack_columns.py_func)
+_pack_rows = kernel("pack_rows")(pack_rows.py_func)
+
+
+def _by_vectors(rows, lanes):
+    """Rows (G, H') in the order of the products forward: a vector of units, its gates in turn."""
+    return rows.reshape(len(rows), rows.shape[1] // lanes, lanes).swapaxes(0, 1).reshape(-1)
+
+
+class WeightOrder:
+    """Which rows of the weights make which columns of the products, for one cell and size.
+
+    `weights` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh).
+    """
+
+    def __init__(self, cell, hidden_size, dtype):
+        self.dtype = np.dtype(dtype)
+        lanes = lanes_of(dtype)
+        self.padded = -(-hidden_size // lanes) * lanes
+        early = cell.gates - cell.late
+        units = np.arange(self.padded)
+        of_gates = np.arange(cell.gates)[:, None] * hidden_size
+        rows = np.where(units < hidden_size, of_gates + units, -1)
+        # By column of the gates' gradients: g H' + j for unit j of gate g.
+        self._all, self._early = rows.reshape(-1), rows[:early].reshape(-1)
+        self._late = rows[early:].reshape(-1)
+        # By column of the products forward.
+        self._all_forward, self._early_forward, self._late_forward = (
+            _by_vectors(some, lanes) for some in (rows, rows[:early], rows[early:])
+        )
+        self._nothing = np.empty(0, dtype)
+
+    def _columns(self, w, rows, bias):
+        panels = empty_panels(rows.size, w.shape[1], self.dtype)
+        starts = np.where(rows < 0, -1, rows * w.shape[1])
+        if bias is None:
+            bias, rows = self._nothing, rows[:0]
+        _pack_columns(w.reshape(-1), starts, bias, rows, panels)
+        return panels
+
+    def _rows(self, w, rows):
+        panels = empty_panels(w.shape[1], rows.size, self.dtype)
+        starts = np.where(rows < 0, -1, rows * w.shape[1])
+        _pack_rows(w.reshape(-1), starts, w.shape[1], panels)
+        return panels
+
+    def input_panels(self, weights):
+        """Packed for the inputs' products forward, biases included."""
+        return self._columns(weights[0], self._all_forward, weights[2])
+
+    def hidden_panels(self, weights):
+        """Packed for the hidden states' products forward: of the early gates, of the late ones."""
+        w_hh, b_hh = weights[1], weights[3]
+        early, late = self._early_forward, self._late_forward
+        return self._columns(w_hh, early, b_hh), self._columns(w_hh, late, b_hh)
+
+    def input_panels_back(self, w_ih):
+        """Packed for the way back to the inputs."""
+        return self._rows(w_ih, self._all)
+
+    def hidden_panels_back(self, w_hh):
+        """Packed for the way back to the hidden states: of the early gates, of the late ones."""
+        return self._rows(w_hh, self._early), self._rows(w_hh, self._late)

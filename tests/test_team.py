@@ -1,0 +1,71 @@
+"""Few sequences, whose hidden units several threads share at each step."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import gpurnn
+from gpurnn.kernels.cpu import threads
+from tests.cases import CELLS, Problem, as_parts, as_state, make_layer, random_numbers
+from tests.test_recurrent import check_against_reference
+
+# Some units to a thread, and some threads without any; enough steps for latecomers to join.
+SHARED = {"T": 70, "I": 5, "H": 37, "bidirectional": True}
+
+
+@pytest.fixture
+def team(monkeypatch):
+    """However little there is to do, let threads share it."""
+    monkeypatch.setattr(threads, "STEP_WORTH_SHARING", 1)
+    monkeypatch.setattr(threads, "LOOP_WORTH_SHARING", 0)
+    monkeypatch.setattr(threads, "REST", 0)
+    kept = gpurnn.get_num_threads()
+    yield gpurnn.set_num_threads
+    gpurnn.set_num_threads(kept)
+
+
+def run(problem):
+    numbers = random_numbers(problem)
+    layer = make_layer(problem, numbers.params)
+    y, state, backward = layer.forward(numbers.x, as_state(numbers.state), numbers.lengths)
+    dx, dstate = backward(numbers.dy, as_state(numbers.dstate))
+    return [y, *as_parts(state), dx, *as_parts(dstate), *layer.grads.values()]
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+@pytest.mark.parametrize("batch,ragged", [(1, False), (3, True)], ids=["one", "three-ragged"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_gradient(cell, batch, ragged, count, team):
+    team(count)
+    check_against_reference(Problem(cell, B=batch, ragged=ragged, **SHARED))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_the_same_bits_whoever_comes_when(cell, team):
+    problem = Problem(cell, B=2, ragged=True, **SHARED)
+    team(1)
+    alone = run(problem)
+    for count in (2, 4) * 10:
+        team(count)
+        for got, expected in zip(run(problem), alone, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_teams_at_once_do_not_wait_for_each_other(team):
+    """More teams than there are threads to join them: each leader goes on alone."""
+    problem = Problem("lstm", B=1, **SHARED)
+    team(3)
+    expected, results = run(problem), []
+    callers = [
+        threading.Thread(target=lambda: results.extend(run(problem) for _ in range(5)))
+        for _ in range(6)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=120)
+    assert len(results) == 30
+    for result in results:
+        for got, wanted in zip(result, expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
