@@ -74,7 +74,7 @@ class Columns:
         """R of `Local`."""
         return self.inputs + self.hidden * (2 if self.cell.late else 1) + 1
 
-    @property
+    @cached_property
     def count(self):
         """How many columns: the parameters, but one bias where the two have the same effect."""
         return self.cell.gates * self.hidden * int(self.segments[:, 1].sum())

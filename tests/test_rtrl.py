@@ -1,5 +1,7 @@
 """Learning forward in time, held against back-propagation and a plain NumPy version."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -192,6 +194,28 @@ def test_parameters_may_change_between_steps():
     h = rtrl.state
     layer.params["weight_hh_l0"] *= 2
     assert_close(rtrl.step(x), layer(x[None], h)[0][0], "float64", "y")
+
+
+def test_memory_does_not_grow_with_time():
+    """A hundred steps more need not one number more, a whole sequence's 100 states would show."""
+    rtrl = gpurnn.RTRL(gpurnn.GRU(2, 3, dtype="float64", rng=0), 64)
+    x, dy = np.ones((64, 2)), np.ones((64, 3))
+
+    def run(steps):
+        for _ in range(steps):
+            rtrl.step(x)
+            rtrl.learn(dy)
+
+    run(3)
+    tracemalloc.start()
+    try:
+        run(3)
+        before = tracemalloc.get_traced_memory()[0]
+        run(100)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < dy.nbytes * 10
 
 
 def test_several_threads_compute_the_same():
