@@ -8,6 +8,7 @@ import numpy as np
 from ..arrays import check_array, check_size, is_cupy, kernels_of, module_of
 from .layer import Layer
 from .recompute import RecomputedRecurrence
+from .stream import Stream
 
 
 class Recurrent(Layer):
@@ -104,6 +105,23 @@ class Recurrent(Layer):
             `grads`. To be called before the parameters change.
         """
         return self._run(x, state, lengths, keep=True)
+
+    def stream(self, batch_size=1):
+        """A handle that takes one step at a time and keeps the state: see `Stream`.
+
+        Raises ValueError if the layer is bidirectional, or `batch_size` no positive integer.
+        """
+        return Stream(self, batch_size)
+
+    def reduced(self, kind="bfloat16"):
+        """A copy for inference on the CPU with weights in "bfloat16" or "int8".
+
+        See `ReducedRecurrent` for what is gained and lost. Raises ValueError for another kind,
+        and unless the layer is a float32 one on the CPU.
+        """
+        from .reduced import ReducedRecurrent
+
+        return ReducedRecurrent(self, kind)
 
     def _inputs(self, layer):
         return self.input_size if layer == 0 else self.hidden_size * self.directions

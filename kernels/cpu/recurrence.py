@@ -13,6 +13,8 @@ from .forward_units import forward_units
 from .gradients import add_column_sums, add_outer_product
 from .packing import panel_width
 from .product import multiply_panels
+from .reduced import ReducedWeights
+from .team import new_board
 from .threads import get_num_threads, run_parallel, run_team, shares, split, team_size
 from .weights import WeightOrder
 from .workspace import give_back, take
@@ -106,7 +108,8 @@ class Tape:
 class Recurrence:
     """The time loops of one cell, for one input and hidden size and dtype.
 
-    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh).
+    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh);
+    forward also takes `ReducedWeights`, if nothing is to be kept.
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
@@ -172,24 +175,57 @@ class Recurrence:
         final = run(weights, x, state, lengths, reverse, y, column, history, saved, gated, True)
         return final, Tape(x, lengths, reverse, history, saved, gated)
 
+    def stepper(self, state):
+        """A function (weights, x (1, B, I), y (1, B, H)) that steps on from `state` (S, B, H).
+
+        It writes y, and the new state in place of the old.
+        """
+        states, batch, hidden = state.shape
+        kernel, board = self._forward_units, new_board(1)
+        rows, counts = _all_reach(0, batch, 1)
+        room = (
+            np.empty((states, 2, batch, self.padded), self.dtype),
+            np.empty((batch, self._gates_width), self.dtype),
+        )
+        gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
+        kept = np.empty(batch * self.cell.kept * self.padded, self.dtype)
+
+        def step(weights, x, y):
+            kernel(
+                True, board, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
+                state, state, *room, y.reshape(-1), 0, hidden, self._no_tape, gated, kept,
+                False, False,
+            )  # fmt: skip
+
+        return step
+
+    def _as_they_lie(self, weights):
+        """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""
+        if isinstance(weights, ReducedWeights):
+            arrays = weights.w_ih, weights.w_hh, weights.scale_ih, weights.scale_hh
+            biases = weights.b_ih, weights.b_hh
+        else:
+            arrays = *weights[:2], self._nothing, self._nothing
+            biases = weights[2:]
+        return *arrays, *((self._no_bias, self._no_bias) if biases[0] is None else biases)
+
     def _run_units(
         self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
     ):
         steps, batch = x.shape[:2]
-        w_ih, w_hh, b_ih, b_hh = weights
-        if b_ih is None:
-            b_ih = b_hh = self._no_bias
-        worth = steps * batch >= WORTH_PACKING
-        wx = self._order.input_panels(weights) if worth else self._no_panels
+        wx = self._no_panels
+        if steps * batch >= WORTH_PACKING:
+            reduced = isinstance(weights, ReducedWeights)
+            wx = self._order.input_panels(weights.expanded() if reduced else weights)
         block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
         ((rows, counts),) = _spread(lengths, steps, batch, 1)
         run_team(
             self._forward_units, self._team(steps, batch),
             (
-                x, rows, counts, w_ih, w_hh, b_ih, b_hh, wx, np.ascontiguousarray(state), final,
-                history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column,
-                y.shape[2], saved, gated,
+                x, rows, counts, *self._as_they_lie(weights), wx, np.ascontiguousarray(state),
+                final, history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1),
+                column, y.shape[2], saved, gated,
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
             ),
         )  # fmt: skip
@@ -200,6 +236,8 @@ class Recurrence:
     ):
         steps, batch = x.shape[:2]
         slots, sequences = history.shape[1], np.arange(batch)
+        if isinstance(weights, ReducedWeights):
+            weights = weights.expanded()
         ends = np.full(batch, steps) if lengths is None else lengths
         first, last = (ends % slots, 0) if reverse else (0, ends % slots)
         history[:, first, sequences, : self.hidden] = state

@@ -92,6 +92,17 @@ class Recurrence:
         final = history[:, 0 if reverse else steps % slots]
         return final, Tape(x, lengths, reverse, history, saved, gated) if keep else None
 
+    def stepper(self, state):
+        """A function (weights, x (1, B, I), y (1, B, H)) that steps on from `state` (S, B, H).
+
+        It writes y, and the new state in place of the old.
+        """
+
+        def step(weights, x, y):
+            state[...] = self.forward(weights, x, state, None, False, y, 0, keep=False)[0]
+
+        return step
+
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
 
