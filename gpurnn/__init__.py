@@ -4,13 +4,24 @@ from . import cells, cuda
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
 from .kernels.cpu.threads import get_num_threads, set_num_threads
-from .layers import GRU, LSTM, RNN, Embedding, Layer, Linear, Recurrent
+from .layers import (
+    GRU,
+    LSTM,
+    RNN,
+    ElmanNetwork,
+    Embedding,
+    JordanNetwork,
+    Layer,
+    Linear,
+    Recurrent,
+)
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
 from .learning.clipping import clip_grad_norm
 from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from .learning.optimizers import SGD, Adam, AdamW, RMSprop
+from .learning.rtrl import RTRL
 from .learning.training import NonFiniteLoss, Trainer
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
@@ -21,12 +32,15 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "RTRL",
     "SGD",
     "Adam",
     "AdamW",
     "CheckpointError",
+    "ElmanNetwork",
     "Embedding",
     "Interrupted",
+    "JordanNetwork",
     "LanguageModel",
     "Layer",
     "Linear",

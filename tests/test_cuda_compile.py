@@ -103,11 +103,11 @@ def test_persistent_kernels_compile_for_other_generations(capability):
 def test_catalogue_names_every_map():
     from types import FunctionType
 
-    from gpurnn.kernels import loss_maps, maps
+    from gpurnn.kernels import activations, loss_maps, maps
 
     written_here = {
         f
-        for module in (maps, loss_maps)
+        for module in (maps, loss_maps, activations)
         for f in vars(module).values()
         if isinstance(f, FunctionType) and f.__module__ == module.__name__
     }

@@ -129,9 +129,9 @@ def test_stepwise_loops_that_come_again_are_graphs(cell, schedule, monkeypatch):
     dy, found = put(numbers.dy, "cuda"), []
     # A pool of this test alone: what others free, and when, must not move the addresses.
     with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
-        for call in range(5):
+        for call in range(8):
             x *= 0.5
-            with cupy.cuda.Stream(non_blocking=True) if call == 4 else cupy.cuda.Stream.null:
+            with cupy.cuda.Stream(non_blocking=True) if call == 7 else cupy.cuda.Stream.null:
                 layer.zero_grads()
                 y, _, backward = layer.forward(x)
                 found.append((y.get(), backward(dy)[0].get(), get(layer.grads["weight_hh_l0"])))

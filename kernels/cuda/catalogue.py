@@ -1,7 +1,16 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
-from .. import loss_maps, maps
-from . import backward, elementwise, embedding, forward, losses
+from .. import activations, loss_maps, maps
+from . import (
+    backward,
+    elementwise,
+    embedding,
+    forward,
+    influence,
+    jordan,
+    losses,
+    online_step,
+)
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
 from .plans import tile_heights
@@ -18,7 +27,10 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.sgd_step: (2, 2, 1),
     loss_maps.sigmoid_cross_entropy: (4, 1, 2),
     loss_maps.squared_error: (4, 1, 2),
+    **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
+    **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
+_JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
 def cell_kernels(cell, dtype):
@@ -29,6 +41,8 @@ def cell_kernels(cell, dtype):
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
+    online = (online_step.gate_kernel, online_step.late_kernel)
+    steps += online if cell.late else (online_step.one_phase_kernel,)
     return [step(cell, dtype) for step in steps]
 
 
@@ -48,5 +62,11 @@ def other_kernels(dtype):
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
+        online_step.combine_kernel(dtype),
+        *(influence.own_kernel(states, dtype) for states in (1, 2)),
+        influence.own_gradient_kernel(dtype),
+        *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
+        *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]
