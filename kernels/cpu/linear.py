@@ -3,7 +3,7 @@
 import numpy as np
 
 from .compiling import kernel
-from .gradients import add_column_sums, add_outer_product
+from .gradients import add_outer_product
 from .packing import empty_panels, pack_columns, pack_rows
 from .product import multiply_panels
 from .threads import run_parallel, shares, split
@@ -33,13 +33,10 @@ def _multiply(a, first, last, panels, c):
 @kernel("add_weight_gradient")
 def _add_weight_gradient(dy, first, last, x, dweight, dbias):
     rows, (outputs, inputs) = np.arange(dy.shape[0]), dweight.shape
-    flat, offsets = dy.reshape(-1), rows * outputs
     add_outer_product(
-        flat, offsets, 1, outputs, first, last, x.reshape(-1), rows * inputs, inputs,
-        dweight.reshape(-1), outputs,
+        dy.reshape(-1), rows * outputs, first, last, x.reshape(-1), rows * inputs, inputs,
+        dweight.reshape(-1), dbias,
     )  # fmt: skip
-    if dbias.size:
-        add_column_sums(flat, offsets, 1, outputs, first, last, dbias, outputs)
 
 
 def packed_weight(weight, transposed, bias=None):

@@ -7,62 +7,18 @@ import numpy as np
 
 from .backward import backward_rows
 from .backward_units import backward_units
-from .compiling import kernel
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
-from .gradients import add_column_sums, add_outer_product
 from .packing import panel_width
-from .product import multiply_panels
 from .reduced import ReducedWeights
 from .team import new_board
 from .threads import get_num_threads, run_parallel, run_team, shares, split, team_size
+from .weight_gradients import add_weight_gradients, write_input_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
 
 FEW = 3  # sequences for which the weights are better used as they lie, by units
 WORTH_PACKING = 16  # rows of inputs for which their weights are
-
-
-@kernel("add_weight_gradients")
-def _add_weight_gradients(
-    dxg, dhg, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
-):
-    """Add what the units first .. last - 1 of all gates contribute; `early` gates saw h, not gated.
-
-    `valid` numbers the rows (t, b) of dxg (T, B, G, H'), x, h and gated that count.
-    """
-    gates, padded = dxg.shape[2:]
-    late, hidden, inputs = gates - early, dw_hh.shape[1], dw_ih.shape[1]
-    dx_flat, dh_flat, dw_flat = dxg.reshape(-1), dhg.reshape(-1), dw_hh.reshape(-1)
-    rows, h_rows = valid * (gates * padded), valid * padded
-    add_outer_product(
-        dx_flat, rows, gates, padded, first, last, x.reshape(-1), valid * inputs, inputs,
-        dw_ih.reshape(-1), hidden,
-    )  # fmt: skip
-    add_outer_product(
-        dh_flat, rows, early, padded, first, last, h.reshape(-1), h_rows, hidden, dw_flat, hidden
-    )
-    if late:
-        add_outer_product(
-            dh_flat, rows + early * padded, late, padded, first, last, gated.reshape(-1), h_rows,
-            hidden, dw_flat[early * hidden * hidden :], hidden,
-        )  # fmt: skip
-    if db_ih.size:
-        add_column_sums(dx_flat, rows, gates, padded, first, last, db_ih, hidden)
-        add_column_sums(dh_flat, rows, gates, padded, first, last, db_hh, hidden)
-
-
-@kernel("write_input_gradients")
-def _write_input_gradients(dxg, valid, wx, dx, resume):
-    """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
-    depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
-    dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
-    for first in range(0, valid.size, BLOCK_ROWS):
-        rows = valid[first : first + BLOCK_ROWS]
-        multiply_panels(
-            dxg_flat, rows * depth, rows.size, np.intp(1), depth, wx, dx_flat, rows * inputs,
-            inputs, resume,
-        )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -279,7 +235,7 @@ class Recurrence:
         work = 2 * valid.size * cell.gates * self.hidden * self.inputs
         wx = self._order.input_panels_back(weights[0])
         run_parallel(
-            _write_input_gradients,
+            write_input_gradients,
             [
                 (dxg, valid[first:last], wx, dx, resume)
                 for first, last in split(valid.size, shares(work))
@@ -327,11 +283,11 @@ class Recurrence:
             db_ih = db_hh = self._nothing
         work = 2 * valid.size * self.cell.gates * self.hidden * (self.hidden + self.inputs)
         run_parallel(
-            _add_weight_gradients,
+            add_weight_gradients,
             [
                 (
-                    dxg, dhg, valid, first, last, self._early, tape.x, previous, tape.gated,
-                    dw_ih, dw_hh, db_ih, db_hh,
+                    dxg, dhg, self.cell.apart, valid, first, last, self._early, tape.x, previous,
+                    tape.gated, dw_ih, dw_hh, db_ih, db_hh,
                 )
                 for first, last in split(self.hidden, shares(work))
             ],
