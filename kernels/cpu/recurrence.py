@@ -11,8 +11,15 @@ from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
 from .packing import panel_width
 from .reduced import ReducedWeights
-from .team import new_board
-from .threads import get_num_threads, run_parallel, run_team, shares, split, team_size
+from .threads import (
+    ALONE,
+    get_num_threads,
+    run_parallel,
+    run_team,
+    shares,
+    split,
+    team_size,
+)
 from .weight_gradients import add_weight_gradients, write_input_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
@@ -137,7 +144,7 @@ class Recurrence:
         It writes y, and the new state in place of the old.
         """
         states, batch, hidden = state.shape
-        kernel, board = self._forward_units, new_board(1)
+        kernel = self._forward_units
         rows, counts = _all_reach(0, batch, 1)
         room = (
             np.empty((states, 2, batch, self.padded), self.dtype),
@@ -148,7 +155,7 @@ class Recurrence:
 
         def step(weights, x, y):
             kernel(
-                True, board, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
+                True, ALONE, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
                 state, state, *room, y.reshape(-1), 0, hidden, self._no_tape, gated, kept,
                 False, False,
             )  # fmt: skip
