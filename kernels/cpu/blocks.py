@@ -64,13 +64,20 @@ def _emit_block(
     sums = [builder.phi(wide) for _ in begin]
     following = builder.add(k, one)
     row = builder.gep(first_row, [builder.mul(following, width)])
-    values = _load_vectors(builder, _places(builder, row, pitch, panels, lanes), vector)
-    fused, reach = [], builder.mul(k, a_step)
-    for r, pointer in enumerate(a_pointers):
-        value = splat(builder, builder.load(builder.gep(pointer, [reach])), lanes)
-        for v in range(across):
-            operands = (value, values[v], sums[r * across + v])
-            fused.append(llvm_call(builder, "fma", wide, operands))
+    places, reach = _places(builder, row, pitch, panels, lanes), builder.mul(k, a_step)
+
+    def spread(pointer):
+        return splat(builder, builder.load(builder.gep(pointer, [reach])), lanes)
+
+    fused = [None] * len(sums)
+    few = len(a_pointers) <= across
+    # The fewer of the two, numbers or vectors, stay in registers while the others pass by.
+    kept = [spread(p) for p in a_pointers] if few else _load_vectors(builder, places, vector)
+    for i, passing in enumerate(places if few else a_pointers):
+        other = _load_vectors(builder, [passing], vector)[0] if few else spread(passing)
+        for j, one in enumerate(kept):
+            at = j * across + i if few else i * across + j
+            fused[at] = llvm_call(builder, "fma", wide, (one, other, sums[at]))
     builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
     k.add_incoming(ir.Constant(depth.type, 0), before)
     k.add_incoming(following, loop)

@@ -5,7 +5,7 @@ they are in the first-level cache. For layouts see `passes`.
 """
 
 from functools import cache
-from math import gcd
+from math import gcd, lcm
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .product import multiply_whole_panels
 from .simd import lanes_of
 
 BLOCK_ROWS = 64  # rows of a block of a product: its results stay in the cache till used
+PASS_VECTORS = 16  # of a sequence's products that a pass works on: with all rows, within the cache
 
 
 def vectors_together(gates):
@@ -24,30 +25,38 @@ def vectors_together(gates):
     return VECTORS // gcd(VECTORS, gates)
 
 
+def _pass_vectors(cell):
+    """How many vectors of hidden units a pass of a cell has; they fill whole panels."""
+    counts = (cell.gates, cell.gates - cell.late, cell.late or cell.gates)
+    least = lcm(*(vectors_together(count) for count in counts))
+    return least * max(1, PASS_VECTORS // (cell.gates * least))
+
+
 @cache
-def _fused_product(gates, lanes):
-    """A function that makes the products that a pass over the units begin .. needs."""
-    together = vectors_together(gates)
-    panels_together = gates * together // VECTORS
+def _pass_product(gates, vectors, lanes):
+    """A function that makes the products with `gates` gates that the pass from `begin` on needs."""
+    panels_together = gates * vectors // VECTORS
 
     @inlined
     def multiply(begin, a, a_offsets, count, depth, panels, tile, tile_offsets):
-        panel = begin // (together * lanes) * panels_together
+        panel = begin // (vectors * lanes) * panels_together
         multiply_whole_panels(
             a, a_offsets, count, np.intp(1), depth, panels, panel,
             min(panel + panels_together, panels.shape[0]), tile, tile_offsets, np.bool_(False),
         )  # fmt: skip
 
-    return multiply, together * lanes
+    return multiply
 
 
 def _one_phase(cell, dtype):
-    run_cell = cell_pass(cell, dtype)
-    multiply, width = _fused_product(cell.gates, lanes_of(dtype))
+    run_cell, lanes = cell_pass(cell, dtype), lanes_of(dtype)
+    vectors = _pass_vectors(cell)
+    multiply, width = _pass_product(cell.gates, vectors, lanes), vectors * lanes
+    gate_count, x_width = cell.gates, cell.gates * width
 
     @inlined
     def step(
-        count, t, before, after, rows, xg, x_first, x_stride, wh, wq, tile, tile_offsets, offsets,
+        count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
         hidden, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
@@ -57,9 +66,9 @@ def _one_phase(cell, dtype):
         for begin in range(0, padded, width):
             multiply(begin, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
             run_cell(
-                begin, min(begin + width, padded), count, rows, t, before, after, xg, x_first,
-                x_stride, tile, tile_offsets, hidden, history, y, y_offset, y_stride, tape, kept,
-                keep,
+                begin, min(begin + width, padded), count, rows, t, before, after, xg,
+                x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
+                hidden, history, y, y_offset, y_stride, tape, kept, keep,
             )  # fmt: skip
 
     return step
@@ -68,12 +77,14 @@ def _one_phase(cell, dtype):
 def _two_phase(cell, dtype):
     """The late gates' product waits for the early gates of all units."""
     run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
-    multiply_early, early_width = _fused_product(cell.gates - cell.late, lanes_of(dtype))
-    multiply_late, late_width = _fused_product(cell.late, lanes_of(dtype))
+    vectors, lanes = _pass_vectors(cell), lanes_of(dtype)
+    multiply_early = _pass_product(cell.gates - cell.late, vectors, lanes)
+    multiply_late, width = _pass_product(cell.late, vectors, lanes), vectors * lanes
+    gate_count, x_width = cell.gates, cell.gates * width
 
     @inlined
     def step(
-        count, t, before, after, rows, xg, x_first, x_stride, wh, wq, tile, tile_offsets, offsets,
+        count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
         hidden, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
@@ -81,20 +92,21 @@ def _two_phase(cell, dtype):
         gated_row = t * batch if keep else 0
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
-        for begin in range(0, padded, early_width):
+        for begin in range(0, padded, width):
             multiply_early(begin, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
             run_gates(
-                begin, min(begin + early_width, padded), count, rows, before, xg, x_first,
-                x_stride, tile, tile_offsets, history, gated, gated_row, kept,
+                begin, min(begin + width, padded), count, rows, before, xg,
+                x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
+                history, gated, gated_row, kept,
             )  # fmt: skip
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
-        for begin in range(0, padded, late_width):
+        for begin in range(0, padded, width):
             multiply_late(begin, gated_flat, offsets, count, hidden, wq, tile, tile_offsets)
             run_cell(
-                begin, min(begin + late_width, padded), count, rows, t, before, after, xg, x_first,
-                x_stride, tile, tile_offsets, hidden, history, y, y_offset, y_stride, tape, kept,
-                keep,
+                begin, min(begin + width, padded), count, rows, t, before, after, xg,
+                x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
+                hidden, history, y, y_offset, y_stride, tape, kept, keep,
             )  # fmt: skip
 
     return step
@@ -110,26 +122,26 @@ def forward_rows(cell, dtype):
     and gated; whether to keep them; whether time runs backwards.
     """
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
-    kept_count = cell.kept
-    tile_width = lanes_of(dtype) * max(
-        gates * vectors_together(gates) for gates in (cell.gates - cell.late, cell.late or 1)
-    )
+    kept_count, gate_count = cell.kept, cell.gates
+    lanes, vectors = lanes_of(dtype), _pass_vectors(cell)
+    multiply_inputs = _pass_product(cell.gates, vectors, lanes)
+    width, tile_width = vectors * lanes, cell.gates * vectors * lanes
 
     @kernel(f"forward_rows {text_of_cell(cell)} {dtype}")
     def forward(
         x, rows, counts, wx, wh, wq, hidden, history, y, y_offset, y_stride, tape, gated, keep,
         reverse,
     ):  # fmt: skip
-        steps, batch, width = x.shape
+        steps, batch, inputs = x.shape
         slots, padded = history.shape[1], history.shape[3]
         x_flat, count = x.reshape(-1), rows.size
         block = max(1, BLOCK_ROWS // count)
-        x_stride = wx.shape[0] * wx.shape[2]
-        xg = np.empty(block * count * x_stride, x.dtype)
-        x_offsets = np.empty(block * count, np.intp)
-        xg_offsets = np.arange(block * count) * x_stride
+        # Of each pass the products with the inputs lie together, as those of its tile do.
+        x_rows, passes = block * count, (padded + width - 1) // width
+        xg = np.empty(passes * x_rows * tile_width, x.dtype)
+        x_offsets = np.empty(x_rows, np.intp)
         tile = np.empty(count * tile_width, x.dtype)
-        tile_offsets = np.arange(count) * tile_width
+        tile_offsets = np.arange(x_rows) * tile_width
         offsets = np.empty(count, np.intp)
         kept = np.empty(count * kept_count * padded, x.dtype)
         for first in range(0, steps, block):
@@ -138,18 +150,19 @@ def forward_rows(cell, dtype):
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s
                 for r in range(counts[t]):
-                    x_offsets[filled] = (t * batch + rows[r]) * width
+                    x_offsets[filled] = (t * batch + rows[r]) * inputs
                     filled += 1
-            multiply_whole_panels(
-                x_flat, x_offsets, filled, np.intp(1), width, wx, np.intp(0), wx.shape[0],
-                xg, xg_offsets, np.bool_(False),
-            )  # fmt: skip
+            for begin in range(0, padded, width):
+                multiply_inputs(
+                    begin, x_flat, x_offsets, filled, inputs, wx,
+                    xg[begin * x_rows * gate_count :], tile_offsets,
+                )  # fmt: skip
             used = np.intp(0)
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s
                 before, after = (t + 1, t) if reverse else (t, t + 1)
                 step(
-                    counts[t], t, before % slots, after % slots, rows, xg, used, x_stride, wh, wq,
+                    counts[t], t, before % slots, after % slots, rows, xg, used, x_rows, wh, wq,
                     tile, tile_offsets, offsets, hidden, history, y, y_offset, y_stride, tape,
                     gated, kept, keep,
                 )  # fmt: skip

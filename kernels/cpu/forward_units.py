@@ -51,7 +51,7 @@ def _one_phase(cell, dtype):
 
     @inlined
     def step(
-        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_first,
+        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
         x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride,
         tape, gated, kept, keep,
     ):  # fmt: skip
@@ -63,7 +63,7 @@ def _one_phase(cell, dtype):
             begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
         run_cell(
-            begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
+            begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
             hidden, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
         return False
@@ -79,7 +79,7 @@ def _two_phase(cell, dtype):
 
     @inlined
     def step(
-        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_first,
+        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
         x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride,
         tape, gated, kept, keep,
     ):  # fmt: skip
@@ -92,7 +92,7 @@ def _two_phase(cell, dtype):
             begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
         run_gates(
-            begin, end, count, rows, before, xg, x_first, x_stride, hg, hg_offsets, history, gated,
+            begin, end, count, rows, before, xg, x_start, x_stride, hg, hg_offsets, history, gated,
             gated_row, kept,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting - 1)
@@ -102,7 +102,7 @@ def _two_phase(cell, dtype):
             begin, end, hidden, w, scale, bias, hidden, gated_flat, offsets, count, hg, hg_offsets
         )
         run_cell(
-            begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
+            begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
             hidden, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
         return long
@@ -202,10 +202,11 @@ def forward_units(cell, dtype):
                     used += counts[steps - 1 - k if reverse else k]
             t = steps - 1 - s if reverse else s
             before, after = (t + 1, t) if reverse else (t, t + 1)
+            x_start = used * x_stride + begin * gate_count
             long = step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
-                before % slots, after % slots, rows, xg_flat, used, x_stride, w_hh, scale_hh, b_hh,
-                hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated,
+                before % slots, after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh,
+                b_hh, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated,
                 kept, keep,
             )  # fmt: skip
             used += counts[t]

@@ -104,10 +104,10 @@ def pack_columns(source, starts, start_row, start_index, panels):
             n = p * width + w
             index = start_index[n] if n < start_index.size else -1
             panels[p, 0, w] = 0 if index < 0 else start_row[index]
-        for w in range(0, width, lanes):
-            for k in range(0, depth, lanes):
-                some, n = min(lanes, depth - k), p * width + w
-                to = (p * height + 1 + k) * width + w
+        for k in range(0, depth, lanes):
+            some = min(lanes, depth - k)
+            for w in range(0, width, lanes):
+                n, to = p * width + w, (p * height + 1 + k) * width + w
                 if some == lanes:
                     _pack_square(source, all_starts, n, k, some, flat, to, width)
                 else:

@@ -12,9 +12,9 @@ Layouts (all C-contiguous; H' is H rounded up to whole vectors, so that no inner
   side by side, and a few panels hold all that it needs of them.
 
 The passes share their arguments: the units `begin` to `end`; how many sequences, and in `rows`
-which; the step t, and the history's slots `before` and `after` it; the products with the inputs,
-that of sequence r from xg[(x_first + r) x_stride] on, and with the hidden states, of the units
-from `begin` on, from hg[hg_offsets[r]] on.
+which; the step t, and the history's slots `before` and `after` it; the products, of the units
+from `begin` on, with the inputs, those of sequence r from xg[x_start + r x_stride] on, and with
+the hidden states, from hg[hg_offsets[r]] on.
 """
 
 from functools import cache
@@ -72,18 +72,18 @@ def cell_pass(cell, dtype):
 
     @inlined
     def run(
-        begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets, hidden,
+        begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets, hidden,
         history, y, y_offset, y_stride, tape, kept, keep,
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
         states_flat, tape_flat = history.reshape(-1), tape.reshape(-1)
         for r in range(count):
-            at, x_at = t * batch + rows[r], (x_first + r) * x_stride + early_count * lanes
+            at, x_at = t * batch + rows[r], x_start + r * x_stride + early_count * lanes
             old, new = (before * batch + rows[r]) * padded, (after * batch + rows[r]) * padded
             for j in range(begin, end, lanes):
                 values, saved = apply(
-                    gates(xg, x_at + j * all_gates, lanes),
+                    gates(xg, x_at + (j - begin) * all_gates, lanes),
                     gates(hg, hg_offsets[r] + (j - begin) * seen, lanes),
                     states(states_flat, old + j, plane),
                     kept, r * kept_count * padded + j, padded,
@@ -105,17 +105,17 @@ def gate_pass(cell, dtype):
 
     @inlined
     def run(
-        begin, end, count, rows, before, xg, x_first, x_stride, hg, hg_offsets, history,
+        begin, end, count, rows, before, xg, x_start, x_stride, hg, hg_offsets, history,
         gated, gated_row, kept,
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
         for r in range(count):
-            x_at, old = (x_first + r) * x_stride, (before * batch + rows[r]) * padded
+            x_at, old = x_start + r * x_stride, (before * batch + rows[r]) * padded
             for j in range(begin, end, lanes):
                 value, carry = gate(
-                    gates(xg, x_at + j * all_gates, lanes),
+                    gates(xg, x_at + (j - begin) * all_gates, lanes),
                     gates(hg, hg_offsets[r] + (j - begin) * seen, lanes),
                     states(states_flat, old + j, plane),
                 )
