@@ -8,6 +8,8 @@ from .layers import GRU, LSTM, RNN, Embedding, Layer, Linear, Recurrent
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
 from .learning.clipping import clip_grad_norm
+from .learning.ctc import ctc_loss
+from .learning.ctc_decoding import ctc_beam_decode, ctc_greedy_decode
 from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from .learning.optimizers import SGD, Adam, AdamW, RMSprop
@@ -39,6 +41,9 @@ __all__ = [
     "Vocabulary",
     "cells",
     "clip_grad_norm",
+    "ctc_beam_decode",
+    "ctc_greedy_decode",
+    "ctc_loss",
     "cuda",
     "get_num_threads",
     "mean_squared_error",

@@ -1,5 +1,6 @@
 """The CPU's kernels, behind the functions that `gpurnn.kernels.cuda` has too."""
 
+from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .linear import linear_backward, linear_forward
@@ -10,6 +11,7 @@ from .threads import run_side_by_side
 __all__ = [
     "Recurrence",
     "apply_map",
+    "ctc_loss",
     "directions_apart",
     "dropout",
     "embedding_backward",

@@ -1,5 +1,6 @@
 """CUDA's kernels, behind the functions that `gpurnn.kernels.cpu` has too."""
 
+from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .linear import linear_backward, linear_forward
@@ -15,6 +16,7 @@ def directions_apart(batch):
 __all__ = [
     "Recurrence",
     "apply_map",
+    "ctc_loss",
     "directions_apart",
     "dropout",
     "embedding_backward",

@@ -1,7 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import loss_maps, maps
-from . import backward, elementwise, embedding, forward, losses
+from . import backward, ctc, elementwise, embedding, forward, losses
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -36,5 +36,9 @@ def other_kernels(dtype):
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
+        ctc.normaliser_kernel(dtype),
+        ctc.forward_kernel(dtype),
+        ctc.backward_kernel(dtype),
+        ctc.gradient_kernel(dtype),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]
