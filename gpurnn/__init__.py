@@ -4,7 +4,7 @@ from . import cells, cuda
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
 from .kernels.cpu.threads import get_num_threads, set_num_threads
-from .layers import GRU, LSTM, RNN, Embedding, Layer, Linear, Recurrent
+from .layers import GRU, LSTM, RNN, Attention, Embedding, Layer, Linear, Recurrent
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
 from .learning.clipping import clip_grad_norm
@@ -26,6 +26,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Attention",
     "CheckpointError",
     "Embedding",
     "Interrupted",

@@ -1,5 +1,14 @@
 """The CPU's kernels, behind the functions that `gpurnn.kernels.cuda` has too."""
 
+from .attention import (
+    add_weighted_steps,
+    additive_scores,
+    additive_scores_backward,
+    attention_softmax,
+    attention_softmax_backward,
+    dot_scores,
+    weighted_sums,
+)
 from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
@@ -10,9 +19,15 @@ from .threads import run_side_by_side
 
 __all__ = [
     "Recurrence",
+    "add_weighted_steps",
+    "additive_scores",
+    "additive_scores_backward",
     "apply_map",
+    "attention_softmax",
+    "attention_softmax_backward",
     "ctc_loss",
     "directions_apart",
+    "dot_scores",
     "dropout",
     "embedding_backward",
     "embedding_forward",
@@ -21,4 +36,5 @@ __all__ = [
     "run_side_by_side",
     "softmax_cross_entropy",
     "sum_of_squares",
+    "weighted_sums",
 ]

@@ -1,5 +1,14 @@
 """CUDA's kernels, behind the functions that `gpurnn.kernels.cpu` has too."""
 
+from .attention import (
+    add_weighted_steps,
+    additive_scores,
+    additive_scores_backward,
+    attention_softmax,
+    attention_softmax_backward,
+    dot_scores,
+    weighted_sums,
+)
 from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
@@ -15,9 +24,15 @@ def directions_apart(batch):
 
 __all__ = [
     "Recurrence",
+    "add_weighted_steps",
+    "additive_scores",
+    "additive_scores_backward",
     "apply_map",
+    "attention_softmax",
+    "attention_softmax_backward",
     "ctc_loss",
     "directions_apart",
+    "dot_scores",
     "dropout",
     "embedding_backward",
     "embedding_forward",
@@ -25,4 +40,5 @@ __all__ = [
     "linear_forward",
     "softmax_cross_entropy",
     "sum_of_squares",
+    "weighted_sums",
 ]

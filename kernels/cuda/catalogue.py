@@ -1,7 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import loss_maps, maps
-from . import backward, ctc, elementwise, embedding, forward, losses
+from . import attention, backward, ctc, elementwise, embedding, forward, losses
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -36,6 +36,11 @@ def other_kernels(dtype):
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
+        attention.softmax_kernel(dtype),
+        attention.softmax_backward_kernel(dtype),
+        attention.additive_kernel(dtype),
+        attention.additive_query_kernel(dtype),
+        attention.additive_keys_kernel(dtype),
         ctc.normaliser_kernel(dtype),
         ctc.forward_kernel(dtype),
         ctc.backward_kernel(dtype),
