@@ -14,6 +14,8 @@ from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from .learning.optimizers import SGD, Adam, AdamW, RMSprop
 from .learning.training import NonFiniteLoss, Trainer
+from .models.decoding import Hypothesis
+from .models.encoder_decoder import EncoderDecoder
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
 
@@ -29,6 +31,8 @@ __all__ = [
     "Attention",
     "CheckpointError",
     "Embedding",
+    "EncoderDecoder",
+    "Hypothesis",
     "Interrupted",
     "LanguageModel",
     "Layer",

@@ -13,13 +13,19 @@ KINDS = ("additive", "dot", "general")
 
 
 def problem(kind, dtype="float64", Tq=7, Tk=9, B=3, Q=5, K=4, A=6, device="cpu"):
-    """A layer, a query, keys and lengths; the padding of the keys is NaN."""
+    """A layer, a query, keys and lengths; the padding of the keys is NaN.
+
+    Scores are of the order of 1: the gradients of a softmax that has decided are what is left of
+    terms that cancel.
+    """
     rng = np.random.default_rng(1)
     K = Q if kind == "dot" else K
     options = {"attention_size": A} if kind == "additive" else {}
     layer = gpurnn.Attention(Q, K, kind=kind, dtype=dtype, device=device, rng=1, **options)
-    layer.load_state_dict({n: rng.standard_normal(a.shape) for n, a in layer.params.items()})
-    query = rng.standard_normal((Tq, B, Q)).astype(dtype)
+    layer.load_state_dict(
+        {n: rng.standard_normal(a.shape) / a.shape[-1] ** 0.5 for n, a in layer.params.items()}
+    )
+    query = (rng.standard_normal((Tq, B, Q)) / np.sqrt(Q)).astype(dtype)
     keys = rng.standard_normal((Tk, B, K)).astype(dtype)
     lengths = rng.integers(1, Tk + 1, B)
     lengths[:2] = Tk, 1

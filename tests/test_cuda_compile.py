@@ -68,11 +68,11 @@ def test_kernels_keep_their_tuples_in_registers(cell):
 def test_catalogue_names_every_map():
     from types import FunctionType
 
-    from gpurnn.kernels import loss_maps, maps
+    from gpurnn.kernels import activations, loss_maps, maps
 
     written_here = {
         f
-        for module in (maps, loss_maps)
+        for module in (maps, loss_maps, activations)
         for f in vars(module).values()
         if isinstance(f, FunctionType) and f.__module__ == module.__name__
     }

@@ -33,18 +33,20 @@ def _softmax_kernel(dtype):
             for b in range(first, last):
                 length = lengths[b]
                 padded = (length + lanes - 1) // lanes * lanes
-                row[:length] = scores[i, b, :length]
-                row[length:padded] = -np.inf
-                highest = row[:length].max()
+                highest = scores[i, b, 0]
+                for j in range(length):
+                    row[j] = scores[i, b, j]
+                    highest = max(highest, row[j])
+                for j in range(length, padded):
+                    row[j] = -np.inf  # weighs nothing
                 total = load(row, 0) * 0
                 for j in range(0, padded, lanes):
                     e = exp(load(row, j) - highest)
                     store(row, j, e)
                     total = e if j == 0 else total + e
                 whole = sum_lanes(total)
-                for j in range(length):
-                    scores[i, b, j] = row[j] / whole
-                scores[i, b, length:] = 0
+                for j in range(keys):
+                    scores[i, b, j] = row[j] / whole if j < length else 0
 
     return run
 
@@ -62,9 +64,9 @@ def _softmax_backward(weights, lengths, dweights, first, last):
             along = weights[i, b, 0] * 0
             for j in range(lengths[b]):
                 along += weights[i, b, j] * dweights[i, b, j]
-            for j in range(lengths[b]):
-                dweights[i, b, j] = weights[i, b, j] * (dweights[i, b, j] - along)
-            dweights[i, b, lengths[b] :] = 0
+            for j in range(weights.shape[2]):
+                change = weights[i, b, j] * (dweights[i, b, j] - along)
+                dweights[i, b, j] = change if j < lengths[b] else 0
 
 
 def attention_softmax_backward(weights, lengths, dweights):

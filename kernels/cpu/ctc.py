@@ -36,7 +36,9 @@ def _largest(dtype):
             found = _larger(found, _larger(load(rows, i), load(rows, i + pitch)))
         each = np.empty(lanes, rows.dtype)
         store(each, 0, found)
-        highest = each.max()
+        highest = each[0]
+        for i in range(1, lanes):
+            highest = max(highest, each[i])
         return highest if highest > IMPOSSIBLE else highest * 0
 
     return largest
@@ -52,11 +54,14 @@ def _emit(dtype):
     def emit(logits, b, steps, labels, blank, weight, dlogits, of_blank, of_labels):
         _, batch, classes = logits.shape
         padded = (classes + lanes - 1) // lanes * lanes
-        row, gradient = np.full(padded, -np.inf, logits.dtype), dlogits.reshape(-1)
+        row, gradient = np.empty(padded, logits.dtype), dlogits.reshape(-1)
         for t in range(steps):
-            row[:classes] = logits[t, b]
-            row[classes:] = -np.inf  # weighs nothing
-            largest = row.max()
+            largest = logits[t, b, 0]
+            for k in range(classes):
+                row[k] = logits[t, b, k]
+                largest = max(largest, row[k])
+            for k in range(classes, padded):
+                row[k] = -np.inf  # weighs nothing
             total = load(row, 0) * 0
             for k in range(0, padded, lanes):
                 e = exp(load(row, k) - largest)

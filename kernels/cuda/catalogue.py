@@ -1,6 +1,6 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
-from .. import loss_maps, maps
+from .. import activations, loss_maps, maps
 from . import attention, backward, ctc, elementwise, embedding, forward, losses
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
@@ -15,6 +15,8 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.sgd_step: (2, 2, 1),
     loss_maps.sigmoid_cross_entropy: (4, 1, 2),
     loss_maps.squared_error: (4, 1, 2),
+    **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
+    **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
 
 
