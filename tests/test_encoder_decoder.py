@@ -43,6 +43,8 @@ def assert_gradients(model, loss):
         {"attention": "additive", "num_layers": 2},
         {"attention": "general", "cell": "gru", "num_layers": 2},
         {"attention": "dot", "bidirectional": False},
+        {"input_feeding": True, "num_layers": 2},
+        {"input_feeding": True, "attention": "additive", "cell": "gru"},
     ],
     ids=str,
 )
@@ -70,7 +72,9 @@ def test_gradients_with_what_is_random(options):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("options", [{"attention": "additive"}, {"cell": "gru"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"attention": "additive"}, {"cell": "gru", "input_feeding": True}], ids=str
+)
 def test_same_on_both_devices(options):
     found = []
     for device in ("cpu", "cuda"):
@@ -94,9 +98,10 @@ def test_same_on_both_devices(options):
             np.testing.assert_allclose(a.attention, b.attention, atol=1e-10)
 
 
-def test_lengths_are_those_of_the_sequences_alone():
+@pytest.mark.parametrize("input_feeding", [False, True])
+def test_lengths_are_those_of_the_sequences_alone(input_feeding):
     """The loss of a batch is that of its sequences one by one, and padding may hold anything."""
-    model = small()
+    model = small(input_feeding=input_feeding)
     total, symbols = 0.0, 0
     for b, (n, m) in enumerate(zip(*LENGTHS)):
         alone, _ = model.loss(SOURCE[:n, b : b + 1], TARGET[:m, b : b + 1])
@@ -108,9 +113,10 @@ def test_lengths_are_those_of_the_sequences_alone():
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_a_wide_beam_finds_all_sequences(penalty):
+@pytest.mark.parametrize("options", [{"cell": "gru"}, {"input_feeding": True}], ids=str)
+def test_a_wide_beam_finds_all_sequences(options, penalty):
     """Every sequence of up to three symbols, with the score that the loss gives it."""
-    model = small(cell="gru")
+    model = small(**options)
     decoded = model.beam_search(SOURCE, 60, LENGTHS[0], max_length=3, length_penalty=penalty)
     every = [t for n in range(4) for t in itertools.product(range(3), repeat=n)]
     for b, hypotheses in enumerate(decoded):

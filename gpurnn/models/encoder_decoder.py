@@ -10,10 +10,10 @@ from gpurnn.arrays import (
     to_device,
     to_numpy,
 )
-from gpurnn.kernels.activations import MAPS
-from gpurnn.layers import GRU, LSTM, Attention, Embedding, Linear
+from gpurnn.layers import GRU, LSTM, Embedding, Linear
 from gpurnn.learning.losses import softmax_cross_entropy
 from gpurnn.models.assembly import Assembly
+from gpurnn.models.attentive_decoder import AttentiveDecoder
 from gpurnn.models.decoding import beam_search, greedy_search
 
 CELLS = {"lstm": LSTM, "gru": GRU}
@@ -35,6 +35,8 @@ class EncoderDecoder(Assembly):
     num_layers: of both sides.
     bidirectional: the encoder runs in both directions, each with half of `hidden_size`.
     attention: "general", "dot" or "additive", see `Attention`.
+    input_feeding: the decoder is also fed what came of its attention a step before (Luong et al.
+        2015, section 3.3), and so knows where it has been. Training then goes step by step.
     dropout: share of the values dropped in training of the embeddings, between the layers and
         before the output.
     dtype, device, rng: as in the layers. All layers share one generator, `rng`.
@@ -42,8 +44,8 @@ class EncoderDecoder(Assembly):
 
     def __init__(
         self, source_size, target_size, embedding_size, hidden_size, *, cell="lstm", num_layers=1,
-        bidirectional=True, attention="general", dropout=0.0, dtype="float32", device="cpu",
-        rng=None,
+        bidirectional=True, attention="general", input_feeding=False, dropout=0.0,
+        dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         if cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
@@ -57,18 +59,18 @@ class EncoderDecoder(Assembly):
                 f"hidden_size: expected an even number with bidirectional, got {hidden_size}"
             )
         common = {"dtype": dtype, "device": device, "rng": self.rng}
-        stack = {"num_layers": num_layers, "dropout": dropout, **common}
         self._assemble(
             {
                 "source_embedding": Embedding(source_size, embedding_size, **common),
                 "encoder": CELLS[cell](
-                    embedding_size, hidden_size // self._directions,
-                    bidirectional=bidirectional, **stack,
+                    embedding_size, hidden_size // self._directions, num_layers,
+                    bidirectional=bidirectional, dropout=dropout, **common,
                 ),
                 "target_embedding": Embedding(target_size + 1, embedding_size, **common),
-                "decoder": CELLS[cell](embedding_size, hidden_size, **stack),
-                "attention": Attention(hidden_size, hidden_size, kind=attention, **common),
-                "combination": Linear(2 * hidden_size, hidden_size, **common),
+                "decoder": AttentiveDecoder(
+                    CELLS[cell], embedding_size, hidden_size, attention, num_layers,
+                    input_feeding, dropout, **common,
+                ),
                 "output": Linear(hidden_size, target_size + 1, **common),
             }
         )  # fmt: skip
@@ -150,30 +152,20 @@ class EncoderDecoder(Assembly):
 
     def _loss(self, source, source_lengths, fed, wanted, steps):
         parts = self._parts
-        # The encoder, whose padding is fed a symbol that exists and counts for nothing.
         embedded, back_source = parts["source_embedding"].forward(source)
         embedded, drop_source = self._drop(embedded)
         keys, state, back_encoder = parts["encoder"].forward(embedded, lengths=source_lengths)
         embedded, back_target = parts["target_embedding"].forward(fed)
         embedded, drop_target = self._drop(embedded)
-        hidden, _, back_decoder = parts["decoder"].forward(
-            embedded, self._bridge(state), lengths=steps
+        attended, back_decoder = parts["decoder"].forward(
+            embedded, self._bridge(state), keys, source_lengths, steps
         )
-        context, _, back_attention = parts["attention"].forward(hidden, keys, source_lengths)
-        xp = module_of(self.device)
-        joined = xp.concatenate([context, hidden], -1)
-        combined, back_combination = parts["combination"].forward(joined)
-        self.kernels.apply_map(MAPS["tanh"][0], (combined,), ())
-        dropped, drop_combined = self._drop(combined)
-        logits, back_output = parts["output"].forward(dropped)
+        attended, drop_attended = self._drop(attended)
+        logits, back_output = parts["output"].forward(attended)
         loss, dlogits = softmax_cross_entropy(logits, wanted, IGNORED)
 
         def backward():
-            dcombined = drop_combined(back_output(dlogits))
-            self.kernels.apply_map(MAPS["tanh"][1], (dcombined, combined), ())
-            dcontext, dhidden = xp.split(back_combination(dcombined), 2, -1)
-            dquery, dkeys = back_attention(dcontext)
-            dembedded, dstate = back_decoder(dhidden + dquery)
+            dembedded, dstate, dkeys = back_decoder(drop_attended(back_output(dlogits)))
             back_target(drop_target(dembedded))
             dembedded, _ = back_encoder(dkeys, self._bridge_back(dstate))
             back_source(drop_source(dembedded))
@@ -234,21 +226,17 @@ class EncoderDecoder(Assembly):
         embedded = parts["source_embedding"](source)
         keys, state = parts["encoder"](embedded, lengths=lengths)
         repeated = xp.ascontiguousarray(xp.repeat(keys, width, 1))
-        memory = parts["attention"].remember(repeated, np.repeat(lengths, width))
-        state = self._bridge(state)
-        single = not isinstance(state, tuple)
-        states = [xp.repeat(part, width, 1) for part in ((state,) if single else state)]
+        memory = parts["decoder"].remember(repeated, np.repeat(lengths, width))
+        carried = [
+            xp.repeat(part, width, 1) for part in parts["decoder"].start(self._bridge(state))
+        ]
 
         def step(tokens, rows):
             rows, tokens = to_device(rows, self.device), to_device(tokens, self.device)
-            picked = [xp.ascontiguousarray(part[:, rows]) for part in states]
-            embedded = parts["target_embedding"](tokens)[None]
-            hidden, state = parts["decoder"](embedded, picked[0] if single else tuple(picked))
-            states[:] = (state,) if single else state
-            context, weights = parts["attention"](hidden[0], memory)
-            combined = parts["combination"](xp.concatenate([context, hidden[0]], -1))
-            self.kernels.apply_map(MAPS["tanh"][0], (combined,), ())
-            return to_numpy(parts["output"](combined)), to_numpy(weights)
+            picked = [xp.ascontiguousarray(part[:, rows]) for part in carried]
+            embedded = parts["target_embedding"](tokens)
+            attended, weights, carried[:] = parts["decoder"].step(embedded, picked, memory)
+            return to_numpy(parts["output"](attended)), to_numpy(weights)
 
         return step
 
