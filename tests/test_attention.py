@@ -149,6 +149,7 @@ def test_refuses():
         (ValueError, "lengths: expected 1 to 9, got 10", (query, keys, [9, 10, 1])),
         (ValueError, "lengths: expected 1 to 9, got 0", (query, keys, [9, 0, 1])),
         (TypeError, "lengths: expected integers", (query, keys, lengths * 1.0)),
+        (ValueError, "lengths: expected None", (query, layer.remember(keys), lengths)),
     ):
         with pytest.raises(error, match=named):
             layer(*arguments)

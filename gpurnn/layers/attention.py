@@ -97,7 +97,11 @@ class Attention(Layer):
         return self._run(query, keys, lengths)
 
     def _run(self, query, keys, lengths):
-        memory = keys if isinstance(keys, _Memory) else self.remember(keys, lengths)
+        memory = keys
+        if not isinstance(keys, _Memory):
+            memory = self.remember(keys, lengths)
+        elif lengths is not None:
+            raise ValueError("lengths: expected None with keys from `remember`, which has them")
         batch = memory.keys.shape[1]
         single = getattr(query, "ndim", 3) == 2
         lead = (batch,) if single else (None, batch)

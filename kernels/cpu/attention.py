@@ -10,11 +10,12 @@ import numpy as np
 
 from ..attention import score_gradient, score_term
 from ..specialise import specialise
+from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .functions import REPLACEMENTS, exp
-from .packing import empty_panels, pack_columns, pack_rows
+from .packing import pack_columns, pack_rows
 from .product import multiply_panels
-from .simd import lanes_of, load, store, sum_lanes
+from .simd import REGISTER_BYTES, lanes_of, load, store, sum_lanes
 from .threads import run_parallel, shares, split
 
 _term, _gradient = (specialise(f, REPLACEMENTS, inlined) for f in (score_term, score_gradient))
@@ -159,50 +160,51 @@ def additive_scores_backward(query, keys, weight, lengths, dscores):
     )
 
 
-@kernel("multiply_sequence")
-def _multiply(a, a_start, a_row, a_step, rows, depth, b, b_start, b_row, by_columns, panels, c,
-              c_start, c_row, columns, resume):  # fmt: skip
-    """C (+)= A @ B of one sequence: starts, and distances between rows, in flat arrays.
-
-    `by_columns`: row n of `b` holds column n of B, else row k of `b` is row k of B.
-    """
+@kernel("multiply_sequences")
+def _multiply(
+    a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume, first, last
+):  # fmt: skip
+    """C (+)= A @ B of each of the sequences first .. last - 1; see `_products`."""
     flat_a, flat_b, flat_c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
-    nothing = np.empty(0, a.dtype)
-    if by_columns:
-        starts = b_start + np.arange(columns) * b_row
-        pack_columns(flat_b, starts, nothing, np.empty(0, np.intp), panels)
-    else:
-        pack_rows(flat_b, b_start + np.arange(depth) * b_row, columns, panels)
-    each = np.arange(rows)
-    multiply_panels(
-        flat_a, a_start + each * a_row, rows, a_step, depth, panels, flat_c,
-        c_start + each * c_row, columns, resume,
-    )  # fmt: skip
+    across = VECTORS * (REGISTER_BYTES // a.itemsize)
+    nothing, no_start = np.empty(0, a.dtype), np.empty(0, np.intp)
+    for n in range(first, last):
+        rows, depth, columns = sizes[n]
+        panels = np.empty(((columns + across - 1) // across, depth + 1, across), a.dtype)
+        if by_columns:
+            starts = n * b_pitches[0] + np.arange(columns) * b_pitches[1]
+            pack_columns(flat_b, starts, nothing, no_start, panels)
+        else:
+            starts = n * b_pitches[0] + np.arange(depth) * b_pitches[1]
+            pack_rows(flat_b, starts, columns, panels)
+        each = np.arange(rows)
+        multiply_panels(
+            flat_a, n * a_pitches[0] + each * a_pitches[1], rows, a_pitches[2], depth, panels,
+            flat_c, n * c_pitches[0] + each * c_pitches[1], columns, resume,
+        )  # fmt: skip
 
 
 def _products(a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume):
-    """A product for each sequence; pitches are (between sequences, rows, steps of the depth);
-    `sizes` are tuples (rows, depth, columns), one a sequence."""
-    one = np.intp(1)
+    """C (+)= A @ B for each sequence, read and written where they lie.
 
-    def run(first, last):
-        for n in range(first, last):
-            rows, depth, columns = (np.intp(size) for size in sizes[n])
-            panels = empty_panels(columns, depth, a.dtype)
-            _multiply(
-                a, n * a_pitches[0], np.intp(a_pitches[1]),
-                np.intp(a_pitches[2]) if len(a_pitches) > 2 else one, rows, depth,
-                b, n * b_pitches[0], np.intp(b_pitches[1]), by_columns, panels,
-                c, n * c_pitches[0], np.intp(c_pitches[1]), columns, resume,
-            )  # fmt: skip
-
-    work = 2 * sum(rows * depth * columns for rows, depth, columns in sizes)
-    run_parallel(run, split(len(sizes), shares(work)))
+    Pitches are how far apart in memory sequences lie, then rows, then numbers of a row (1 but
+    for A). `by_columns`: the rows of `b` are the columns of B. `sizes`: (rows, depth, columns)
+    of each sequence.
+    """
+    sizes = np.array(sizes, np.intp)
+    bounds = split(len(sizes), shares(2 * sizes.prod(1).sum()))
+    run_parallel(
+        _multiply,
+        [
+            (a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume, *bound)
+            for bound in bounds
+        ],
+    )
 
 
 def _pitches(a):
-    """Of (T, B, N): between sequences, and between steps."""
-    return a.shape[2], a.shape[1] * a.shape[2]
+    """Of (T, B, N): between sequences, between steps, between the numbers of a step."""
+    return a.shape[2], a.shape[1] * a.shape[2], 1
 
 
 def dot_scores(query, keys, lengths):
@@ -232,7 +234,7 @@ def weighted_sums(weights, keys, lengths):
 
 def add_weighted_steps(weights, d, lengths, dkeys):
     """Add weights (Tq, B, Tk), transposed, times d (Tq, B, N) to dkeys (Tk, B, N)."""
-    across, along = _pitches(weights)
+    across, along, _ = _pitches(weights)
     _products(
         weights, (across, 1, along), d, _pitches(d), False, dkeys, _pitches(dkeys),
         [(length, len(weights), d.shape[2]) for length in lengths], True,
