@@ -1,13 +1,10 @@
 """The CPU's kernels, behind the functions that `gpurnn.kernels.cuda` has too."""
 
 from .attention import (
-    add_weighted_steps,
     additive_scores,
     additive_scores_backward,
     attention_softmax,
     attention_softmax_backward,
-    dot_scores,
-    weighted_sums,
 )
 from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
@@ -15,6 +12,7 @@ from .embedding import embedding_backward, embedding_forward
 from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .recurrence import Recurrence, directions_apart
+from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Attention: scores, their softmax along the keys of each sequence, and batched products.
+"""Attention: additive scores, and the softmax of scores along the keys of each sequence.
 
 Arrays are time-major: the steps of one sequence lie a whole batch apart, and are read where they
 lie. Keys past a sequence's end are not read.
@@ -10,12 +10,9 @@ import numpy as np
 
 from ..attention import score_gradient, score_term
 from ..specialise import specialise
-from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .functions import REPLACEMENTS, exp
-from .packing import pack_columns, pack_rows
-from .product import multiply_panels
-from .simd import REGISTER_BYTES, lanes_of, load, store, sum_lanes
+from .simd import lanes_of, load, store, sum_lanes
 from .threads import run_parallel, shares, split
 
 _term, _gradient = (specialise(f, REPLACEMENTS, inlined) for f in (score_term, score_gradient))
@@ -158,84 +155,3 @@ def additive_scores_backward(query, keys, weight, lengths, dscores):
         np.ascontiguousarray(dkeys[..., :size]),
         dweights.sum(0)[:size],
     )
-
-
-@kernel("multiply_sequences")
-def _multiply(
-    a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume, first, last
-):  # fmt: skip
-    """C (+)= A @ B of each of the sequences first .. last - 1; see `_products`."""
-    flat_a, flat_b, flat_c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
-    across = VECTORS * (REGISTER_BYTES // a.itemsize)
-    nothing, no_start = np.empty(0, a.dtype), np.empty(0, np.intp)
-    for n in range(first, last):
-        rows, depth, columns = sizes[n]
-        panels = np.empty(((columns + across - 1) // across, depth + 1, across), a.dtype)
-        if by_columns:
-            starts = n * b_pitches[0] + np.arange(columns) * b_pitches[1]
-            pack_columns(flat_b, starts, nothing, no_start, panels)
-        else:
-            starts = n * b_pitches[0] + np.arange(depth) * b_pitches[1]
-            pack_rows(flat_b, starts, columns, panels)
-        each = np.arange(rows)
-        multiply_panels(
-            flat_a, n * a_pitches[0] + each * a_pitches[1], rows, a_pitches[2], depth, panels,
-            flat_c, n * c_pitches[0] + each * c_pitches[1], columns, resume,
-        )  # fmt: skip
-
-
-def _products(a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume):
-    """C (+)= A @ B for each sequence, read and written where they lie.
-
-    Pitches are how far apart in memory sequences lie, then rows, then numbers of a row (1 but
-    for A). `by_columns`: the rows of `b` are the columns of B. `sizes`: (rows, depth, columns)
-    of each sequence.
-    """
-    sizes = np.array(sizes, np.intp)
-    bounds = split(len(sizes), shares(2 * sizes.prod(1).sum()))
-    run_parallel(
-        _multiply,
-        [
-            (a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume, *bound)
-            for bound in bounds
-        ],
-    )
-
-
-def _pitches(a):
-    """Of (T, B, N): between sequences, between steps, between the numbers of a step."""
-    return a.shape[2], a.shape[1] * a.shape[2], 1
-
-
-def dot_scores(query, keys, lengths):
-    """The products of query (Tq, B, N) and keys (Tk, B, N) of one sequence -> (Tq, B, Tk).
-
-    What lies past the lengths (B,) of the keys is arbitrary.
-    """
-    (queries, batch, size), most = query.shape, len(keys)
-    scores = np.empty((queries, batch, most), query.dtype)
-    _products(
-        query, _pitches(query), keys, _pitches(keys), True, scores, _pitches(scores),
-        [(queries, size, length) for length in lengths], False,
-    )  # fmt: skip
-    return scores
-
-
-def weighted_sums(weights, keys, lengths):
-    """weights (Tq, B, Tk) times keys (Tk, B, N) -> (Tq, B, N)."""
-    queries, batch, _ = weights.shape
-    sums = np.empty((queries, batch, keys.shape[2]), keys.dtype)
-    _products(
-        weights, _pitches(weights), keys, _pitches(keys), False, sums, _pitches(sums),
-        [(queries, length, keys.shape[2]) for length in lengths], False,
-    )  # fmt: skip
-    return sums
-
-
-def add_weighted_steps(weights, d, lengths, dkeys):
-    """Add weights (Tq, B, Tk), transposed, times d (Tq, B, N) to dkeys (Tk, B, N)."""
-    across, along, _ = _pitches(weights)
-    _products(
-        weights, (across, 1, along), d, _pitches(d), False, dkeys, _pitches(dkeys),
-        [(length, len(weights), d.shape[2]) for length in lengths], True,
-    )  # fmt: skip
