@@ -4,7 +4,18 @@ from . import cells, cuda
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
 from .kernels.cpu.threads import get_num_threads, set_num_threads
-from .layers import GRU, LSTM, RNN, Attention, Embedding, Layer, Linear, Recurrent
+from .layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    ElmanNetwork,
+    Embedding,
+    JordanNetwork,
+    Layer,
+    Linear,
+    Recurrent,
+)
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
 from .learning.clipping import clip_grad_norm
@@ -13,6 +24,7 @@ from .learning.ctc_decoding import ctc_beam_decode, ctc_greedy_decode
 from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from .learning.optimizers import SGD, Adam, AdamW, RMSprop
+from .learning.rtrl import RTRL
 from .learning.training import NonFiniteLoss, Trainer
 from .models.decoding import Hypothesis
 from .models.encoder_decoder import EncoderDecoder
@@ -25,15 +37,18 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "RTRL",
     "SGD",
     "Adam",
     "AdamW",
     "Attention",
     "CheckpointError",
+    "ElmanNetwork",
     "Embedding",
     "EncoderDecoder",
     "Hypothesis",
     "Interrupted",
+    "JordanNetwork",
     "LanguageModel",
     "Layer",
     "Linear",

@@ -1,4 +1,4 @@
-"""The commands of `gpurnn`: train, generate, info. Needs typer."""
+"""The commands of `gpurnn`: train, generate, walkthrough, info. Needs typer."""
 
 import math
 import textwrap
@@ -14,6 +14,7 @@ from gpurnn.info import describe
 from gpurnn.job import DEFAULTS, Job, load_language_model, read_job
 from gpurnn.learning.metrics_log import MetricsLog
 from gpurnn.models.sampling import Sampler
+from gpurnn.walkthrough import describe as walk_through
 
 app = typer.Typer(
     add_completion=False,
@@ -236,6 +237,14 @@ def generate(
     path = _checkpoint_in(checkpoint, "best")
     model, vocabulary = load_language_model(path, _device(device))
     print(_write(model, vocabulary, prompt, length, sampler))
+
+
+@app.command()
+def walkthrough(
+    digits: Annotated[int, typer.Option(help="Digits after the point.", min=1, max=15)] = 6,
+):
+    """Compute a small network and its gradients by hand, number by number."""
+    print(walk_through(digits))
 
 
 @app.command()

@@ -32,3 +32,33 @@ def require():
     reason = why_not()
     if reason:
         raise RuntimeError(f"CUDA is not available: {reason}")
+
+
+def schedule(name=None):
+    """How recurrent layers run on CUDA: "auto", "stepwise" or "persistent".
+
+    - "stepwise": one kernel launch a step, for any size and cell.
+    - "persistent": one cooperative launch for all steps, with the recurrent weights in shared
+      memory. RuntimeError from the layer where they do not fit, the device cannot launch
+      cooperatively, or the cell has two phases.
+    - "auto": whichever a model of the device expects to be faster, of those that can run.
+
+    With a name, sets it for this process. Returns what is set. Raises ValueError for other
+    names, RuntimeError where CUDA cannot be used.
+    """
+    require()
+    from .kernels.cuda import schedules
+
+    return schedules.schedule(name)
+
+
+def explain_schedule(cell, hidden_size, batch, steps, dtype="float32", training=True):
+    """Which schedule runs a `Cell` of these sizes on the current device, and why, as a line.
+
+    The times in it are a model's, by which the choice is made; nothing is measured. Raises
+    RuntimeError where CUDA cannot be used.
+    """
+    require()
+    from .kernels.cuda import schedules
+
+    return schedules.explain(cell, hidden_size, batch, steps, dtype, training)

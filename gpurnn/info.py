@@ -34,7 +34,7 @@ def describe():
         ("vectors", f"{lanes_of('float32')} float32 or {lanes_of('float64')} float64 at a time"),
         ("threads", str(get_num_threads())),
         ("kernel cache", _cache()),
-        ("cuda", _cuda()),
+        *_cuda(),
     ]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
@@ -72,8 +72,13 @@ def _cache():
 def _cuda():
     reason = cuda.why_not()
     if reason is not None:
-        return f"not available: {reason}"
+        return [("cuda", f"not available: {reason}")]
     import cupy
 
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
-    return f"{device['name'].decode()}, compute capability {device['major']}.{device['minor']}"
+    name = f"{device['name'].decode()}, compute capability {device['major']}.{device['minor']}"
+    lines = [("cuda", name), ("cuda schedule", cuda.schedule())]
+    for hidden in (128, 256, 512, 1024):
+        chosen = cuda.explain_schedule(gpurnn.cells.LSTM, hidden, batch=32, steps=100)
+        lines.append((f"  lstm {hidden}, batch 32", chosen))
+    return lines

@@ -11,6 +11,7 @@ pytest.importorskip("cupy", reason="CUDA kernels need CuPy")
 pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cuda")
 
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
+from gpurnn.kernels.cuda.plans import tile_heights  # noqa: E402
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 CELLS = [
@@ -63,6 +64,40 @@ def test_float32_kernels_compute_nothing_in_float64(cell):
 def test_kernels_keep_their_tuples_in_registers(cell):
     for kernel in kernels(cell, FLOAT32):
         assert ".local" not in kernel.ptx((9, 0)), kernel.identity
+
+
+def tallest(cell, dtype, capability):
+    """The persistent kernels forward and backward with the largest tiles, which hold the most."""
+    heights = len(tile_heights(dtype, capability))
+    return catalogue.persistent_kernels(cell, dtype, capability)[heights - 1 :: heights]
+
+
+@pytest.mark.parametrize("cell", [cells.RNN_TANH, cells.LSTM, cells.GRU_RESET_AFTER], ids=name)
+def test_persistent_kernels_compile_and_keep_their_tiles_in_registers(cell):
+    for kernel in tallest(cell, FLOAT32, (9, 0)):
+        ptx = kernel.ptx((9, 0))
+        assert ".local" not in ptx, kernel.identity
+        assert not re.findall(r"^\s+\w.*\.f64.*$", ptx, re.M), kernel.identity
+
+
+@pytest.mark.parametrize(
+    ("dtype", "capability"),
+    [(FLOAT32, (8, 0)), (FLOAT32, (9, 0)), (FLOAT64, (8, 0))],
+    ids=str,
+)
+def test_largest_tiles_do_not_spill(dtype, capability):
+    """Of the cell that holds most; `python -m bench.cuda_static` tells of all kernels."""
+    assembly = pytest.importorskip("gpurnn.kernels.cuda.assembly", reason="needs nvJitLink")
+    for kernel in tallest(cells.LSTM, dtype, capability):
+        used = assembly.resources(kernel, capability)
+        assert used.spills == used.stack == 0, kernel.identity
+        assert 32 < used.registers <= 255, kernel.identity
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (10, 0)], ids=str)
+def test_persistent_kernels_compile_for_other_generations(capability):
+    for kernel in tallest(cells.LSTM, FLOAT32, capability)[:1]:
+        assert f".target sm_{capability[0]}{capability[1]}" in kernel.ptx(capability)
 
 
 def test_catalogue_names_every_map():

@@ -1,10 +1,23 @@
 """Layers: parameters, shapes and checks around the kernels."""
 
 from .attention import Attention
+from .elman_network import ElmanNetwork
 from .embedding import Embedding
+from .jordan_network import JordanNetwork
 from .layer import Layer
 from .linear import Linear
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
 
-__all__ = ["GRU", "LSTM", "RNN", "Attention", "Embedding", "Layer", "Linear", "Recurrent"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Attention",
+    "ElmanNetwork",
+    "Embedding",
+    "JordanNetwork",
+    "Layer",
+    "Linear",
+    "Recurrent",
+]

@@ -26,6 +26,9 @@ class RecomputedRecurrence:
     def __init__(self, recurrence, every):
         self._recurrence, self._every = recurrence, every
 
+    def stepper(self, state):
+        return self._recurrence.stepper(state)
+
     def forward(self, weights, x, state, lengths, reverse, y, column, keep):
         if not keep:
             return self._recurrence.forward(

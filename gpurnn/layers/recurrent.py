@@ -8,6 +8,7 @@ import numpy as np
 from ..arrays import check_array, check_lengths, check_size, kernels_of, module_of
 from .layer import Layer
 from .recompute import RecomputedRecurrence
+from .stream import Stream
 
 
 class Recurrent(Layer):
@@ -105,6 +106,23 @@ class Recurrent(Layer):
         """
         return self._run(x, state, lengths, keep=True)
 
+    def stream(self, batch_size=1):
+        """A handle that takes one step at a time and keeps the state: see `Stream`.
+
+        Raises ValueError if the layer is bidirectional, or `batch_size` no positive integer.
+        """
+        return Stream(self, batch_size)
+
+    def reduced(self, kind="bfloat16"):
+        """A copy for inference on the CPU with weights in "bfloat16" or "int8".
+
+        See `ReducedRecurrent` for what is gained and lost. Raises ValueError for another kind,
+        and unless the layer is a float32 one on the CPU.
+        """
+        from .reduced import ReducedRecurrent
+
+        return ReducedRecurrent(self, kind)
+
     def _inputs(self, layer):
         return self.input_size if layer == 0 else self.hidden_size * self.directions
 
@@ -118,7 +136,7 @@ class Recurrent(Layer):
     def _weights(self, layer, direction):
         """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters."""
         names = self._names[layer * self.directions + direction]
-        return tuple(name and self._parameter(name) for name in names)
+        return tuple([name and self._parameter(name) for name in names])
 
     def _gradients(self, layer, direction):
         """As `_weights`, of the gradients."""
@@ -130,6 +148,8 @@ class Recurrent(Layer):
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
         lengths = _check_lengths(lengths, steps, batch)
+        if steps == 1 and not keep and not self.bidirectional:
+            return self._run_step(x, states)
         xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size
         allocate = xp.empty if lengths is None else xp.zeros
         layers, directions = range(self.num_layers), range(self.directions)
@@ -182,6 +202,16 @@ class Recurrent(Layer):
             return self._outward(dy), self._state_of(dinitial)
 
         return self._outward(y), final, backward
+
+    def _run_step(self, x, states):
+        """What `_run` does, of one step that nobody will go back through: with less ado."""
+        xp, shape, finals = module_of(self.device), (1, x.shape[1], self.hidden_size), []
+        for layer in range(self.num_layers):
+            y, state = xp.empty(shape, self.dtype), xp.array(states[:, layer], order="C")
+            self._recurrence(layer).stepper(state)(self._weights(layer, 0), x, y)
+            finals.append(state)
+            x = y
+        return self._outward(y), self._state_of(finals), None
 
     def _outward(self, sequences):
         """From (T, B, ...) to what the caller expects."""

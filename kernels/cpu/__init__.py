@@ -1,5 +1,6 @@
 """The CPU's kernels, behind the functions that `gpurnn.kernels.cuda` has too."""
 
+from .activations import activate, activate_backward
 from .attention import (
     additive_scores,
     additive_scores_backward,
@@ -9,14 +10,21 @@ from .attention import (
 from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
+from .influence import FullInfluence, OwnInfluence
+from .jordan import jordan_backward, jordan_forward
 from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
+from .online_step import local_step, transition
 from .recurrence import Recurrence, directions_apart
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side
 
 __all__ = [
+    "FullInfluence",
+    "OwnInfluence",
     "Recurrence",
+    "activate",
+    "activate_backward",
     "add_weighted_steps",
     "additive_scores",
     "additive_scores_backward",
@@ -29,10 +37,14 @@ __all__ = [
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "jordan_backward",
+    "jordan_forward",
     "linear_backward",
     "linear_forward",
+    "local_step",
     "run_side_by_side",
     "softmax_cross_entropy",
     "sum_of_squares",
+    "transition",
     "weighted_sums",
 ]

@@ -10,37 +10,50 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .simd import REGISTER_BYTES, Vector, llvm_call, splat, vector_ir
+from .simd import REGISTER_BYTES, Vector, array_data, llvm_call, splat, vector_ir
 
 # Accumulators must fit in the register file beside a row of the panel: 32 registers with
 # AVX-512, 16 elsewhere (NEON has 32, and is content with these blocks too).
 ROWS, VECTORS = (8, 3) if REGISTER_BYTES == 64 else (6, 2)
 
 
-def _load_vectors(builder, pointer, vector):
+def panels_together(rows):
+    """How many panels to work on at once, so that few rows keep the multipliers busy too.
+
+    Multiply-adds take 4 cycles and two begin in each: it takes 8 sums or more at a time.
+    """
+    return max(1, min(4, ROWS // rows)) if rows <= ROWS // 2 else 1
+
+
+def _load_vectors(builder, pointers, vector):
     wide = vector_ir(vector)
     size = vector.element.bitwidth // 8
-    return [
-        builder.load(builder.bitcast(p, wide.as_pointer()), align=size)
-        for p in _vector_pointers(builder, pointer, vector)
-    ]
+    return [builder.load(builder.bitcast(p, wide.as_pointer()), align=size) for p in pointers]
 
 
-def _vector_pointers(builder, pointer, vector):
-    return [
-        builder.gep(pointer, [ir.Constant(ir.IntType(64), v * vector.lanes)])
-        for v in range(VECTORS)
-    ]
+def _places(builder, pointer, pitch, panels, lanes):
+    """The pointers to the vectors of a row, of one panel after the other."""
+    places = []
+    for panel in range(panels):
+        start = builder.gep(pointer, [builder.mul(pitch, ir.Constant(pitch.type, panel))])
+        places += [builder.gep(start, [ir.Constant(pitch.type, v * lanes)]) for v in range(VECTORS)]
+    return places
 
 
-def _emit_block(builder, vector, a_pointers, a_step, first_row, c_pointers, depth, resume):
-    """Emit the product of a block of as many rows as there are pointers."""
-    wide, size = vector_ir(vector), vector.element.bitwidth // 8
-    one = ir.Constant(depth.type, 1)
+def _emit_block(
+    builder, vector, a_pointers, a_step, first_row, pitch, panels, c_pointers, depth, resume,
+):  # fmt: skip
+    """Emit the product of as many rows as there are pointers and of `panels` panels."""
+    wide, size, lanes = vector_ir(vector), vector.element.bitwidth // 8, vector.lanes
+    one, width = ir.Constant(depth.type, 1), ir.Constant(depth.type, VECTORS * lanes)
+    across = VECTORS * panels
+    # The block starts from what C holds, or from the rows that head the panels: the bias.
+    heads = _places(builder, first_row, pitch, panels, lanes)
+    c_places = [_places(builder, pointer, width, panels, lanes) for pointer in c_pointers]
     begin = []
-    for pointer in c_pointers:
-        # The block starts from what C holds, or from the row that heads the panel: the bias.
-        begin += _load_vectors(builder, builder.select(resume, pointer, first_row), vector)
+    for places in c_places:
+        starts = [builder.select(resume, c, head) for c, head in zip(places, heads)]
+        begin += _load_vectors(builder, starts, vector)
     before, loop = builder.block, builder.append_basic_block("depth")
     after = builder.append_basic_block("done")
     some = builder.icmp_signed(">", depth, ir.Constant(depth.type, 0))
@@ -50,26 +63,24 @@ def _emit_block(builder, vector, a_pointers, a_step, first_row, c_pointers, dept
     k = builder.phi(depth.type)
     sums = [builder.phi(wide) for _ in begin]
     following = builder.add(k, one)
-    offset = builder.mul(following, ir.Constant(depth.type, VECTORS * vector.lanes))
-    across = _load_vectors(builder, builder.gep(first_row, [offset]), vector)
+    row = builder.gep(first_row, [builder.mul(following, width)])
+    values = _load_vectors(builder, _places(builder, row, pitch, panels, lanes), vector)
     fused, reach = [], builder.mul(k, a_step)
     for r, pointer in enumerate(a_pointers):
-        value = splat(builder, builder.load(builder.gep(pointer, [reach])), vector.lanes)
-        for v in range(VECTORS):
-            operands = (value, across[v], sums[r * VECTORS + v])
+        value = splat(builder, builder.load(builder.gep(pointer, [reach])), lanes)
+        for v in range(across):
+            operands = (value, values[v], sums[r * across + v])
             fused.append(llvm_call(builder, "fma", wide, operands))
     builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
     k.add_incoming(ir.Constant(depth.type, 0), before)
     k.add_incoming(following, loop)
 
     builder.position_at_end(after)
-    for r, pointer in enumerate(c_pointers):
-        for v, place in enumerate(_vector_pointers(builder, pointer, vector)):
-            i = r * VECTORS + v
-            result = _merge(builder, wide, (begin[i], before), (fused[i], loop))
-            sums[i].add_incoming(begin[i], before)
-            sums[i].add_incoming(fused[i], loop)
-            builder.store(result, builder.bitcast(place, wide.as_pointer()), align=size)
+    for i, place in enumerate(place for places in c_places for place in places):
+        result = _merge(builder, wide, (begin[i], before), (fused[i], loop))
+        sums[i].add_incoming(begin[i], before)
+        sums[i].add_incoming(fused[i], loop)
+        builder.store(result, builder.bitcast(place, wide.as_pointer()), align=size)
 
 
 def _merge(builder, type_, *incoming):
@@ -83,23 +94,23 @@ def _merge(builder, type_, *incoming):
 
 @intrinsic
 def multiply_block(
-    typingctx, rows, a, a_offsets, row, a_step, panel, start,
+    typingctx, rows, together, a, a_offsets, row, a_step, panel, start, pitch,
     c, c_offsets, c_row, column, depth, resume,
 ):  # fmt: skip
     """Product of a block of `rows` (1 to ROWS) rows and one panel, see the head of this file.
 
-    Row r of A begins at element `a_offsets[row + r]` of `a`, its elements lie `a_step` apart; the
-    panel begins at `start` of `panel`; row r of C at `c_offsets[c_row + r] + column` of `c`.
-    Starts from C if `resume`, else from the panel's first row. Writes VECTORS whole vectors a row.
+    Or, if `together`, of `panels_together(rows)` panels, `pitch` apart. Row r of A begins at
+    element `a_offsets[row + r]` of `a`, its elements lie `a_step` apart; the panel begins at
+    `start` of `panel`; row r of C at `c_offsets[c_row + r] + column` of `c`. Starts from C if
+    `resume`, else from the panel's first row. Writes VECTORS whole vectors a row and panel.
     """
     vector, intp = Vector(a.dtype), types.intp
 
     def codegen(context, builder, sig, args):
-        def data(i):
-            return context.make_array(sig.args[i])(context, builder, args[i]).data
-
-        a_data, a_rows, panel_data, c_data, c_rows = (data(i) for i in (1, 2, 5, 7, 8))
-        first_row = builder.gep(panel_data, [args[6]])
+        data = [array_data(context, builder, sig.args[i], args[i]) for i in (2, 3, 6, 9, 10)]
+        a_data, a_rows, panel_data, c_data, c_rows = data
+        count, many, _, _, first, step, _, begin, apart, _, _, c_first, across, length, go_on = args
+        first_row = builder.gep(panel_data, [begin])
 
         def pointers(base, offsets, first, column, count):
             for r in range(count):
@@ -110,24 +121,27 @@ def multiply_block(
         # One machine loop for each height: a choice made inside, for a call costs as much as
         # ten steps of the depth.
         end = builder.append_basic_block("multiplied")
-        choice = builder.switch(args[0], end)
-        for count in range(1, ROWS + 1):
-            block = builder.append_basic_block(f"rows_{count}")
-            choice.add_case(ir.Constant(args[0].type, count), block)
-            builder.position_at_end(block)
-            a_pointers = list(
-                pointers(a_data, a_rows, args[3], ir.Constant(args[3].type, 0), count)
-            )
-            c_pointers = list(pointers(c_data, c_rows, args[9], args[10], count))
-            _emit_block(
-                builder, vector, a_pointers, args[4], first_row, c_pointers, args[11], args[12]
-            )
-            builder.branch(end)
+        several = builder.select(many, ir.Constant(count.type, ROWS), ir.Constant(count.type, 0))
+        choice = builder.switch(builder.add(count, several), end)
+        nothing = ir.Constant(first.type, 0)
+        for height in range(1, ROWS + 1):
+            for panels in sorted({1, panels_together(height)}):
+                block = builder.append_basic_block(f"rows_{height}_panels_{panels}")
+                number = height + (ROWS if panels > 1 else 0)
+                choice.add_case(ir.Constant(count.type, number), block)
+                builder.position_at_end(block)
+                a_pointers = list(pointers(a_data, a_rows, first, nothing, height))
+                c_pointers = list(pointers(c_data, c_rows, c_first, across, height))
+                _emit_block(
+                    builder, vector, a_pointers, step, first_row, apart, panels, c_pointers, length,
+                    go_on,
+                )  # fmt: skip
+                builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
 
     arguments = (
-        intp, a, a_offsets, intp, intp, panel, intp,
+        intp, types.boolean, a, a_offsets, intp, intp, panel, intp, intp,
         c, c_offsets, intp, intp, intp, types.boolean,
     )  # fmt: skip
     return types.void(*arguments), codegen

@@ -83,12 +83,28 @@ def _sum_each(builder, vectors, vector):
     return vectors[0]
 
 
+def _load_weights(builder, dtype, base, index, vector, count):
+    """Emit the load of weights of any of the kinds that `reduced` makes, as `vector`'s floats."""
+    if isinstance(dtype, types.Float):
+        return _load(builder, base, index, vector, count)
+    # Rows of reduced weights are padded with zeros to whole vectors: `count` need not be kept.
+    narrow = ir.VectorType(ir.IntType(dtype.bitwidth), vector.lanes)
+    pointer = builder.bitcast(builder.gep(base, [index]), narrow.as_pointer())
+    numbers = builder.load(pointer, align=dtype.bitwidth // 8)
+    wide = ir.VectorType(ir.IntType(32), vector.lanes)
+    if dtype.signed:
+        return builder.sitofp(builder.sext(numbers, wide), vector_ir(vector))
+    # bfloat16 is the upper half of float32.
+    half = ir.Constant(wide, [16] * vector.lanes)
+    return builder.bitcast(builder.shl(builder.zext(numbers, wide), half), vector_ir(vector))
+
+
 @intrinsic
 def dot_rows(typingctx, w, start, pitch, valid, x, x_start, depth):
     """Lane r: the dot product of w[start + r pitch :] and x[x_start :], over `depth` numbers.
 
     There are `valid` rows (at least 1); lanes beyond them are of no account. Reads nothing
-    outside of the rows.
+    outside of the rows. The weights may be floats like x, or reduced ones (see `reduced`).
     """
     vector = Vector(x.dtype)
     lanes, wide = vector.lanes, vector_ir(vector)
@@ -105,11 +121,10 @@ def dot_rows(typingctx, w, start, pitch, valid, x, x_start, depth):
 
         def add_products(k, sums, part=None):
             inputs = _load(builder, across, k, vector, part)
+            weights = [_load_weights(builder, w.dtype, row, k, vector, part) for row in rows]
             return [
-                llvm_call(
-                    builder, "fma", wide, (_load(builder, row, k, vector, part), inputs, total)
-                )
-                for row, total in zip(rows, sums)
+                llvm_call(builder, "fma", wide, (weight, inputs, total))
+                for weight, total in zip(weights, sums)
             ]
 
         def several(k, sums):

@@ -24,17 +24,22 @@ from .team import close, join, meet, members_of, prepare_next, welcome
 def _multiply_rows(first, gates, lanes):
     """A function that multiplies rows of inputs with the weights of some units, as they lie.
 
-    Of each unit there are `gates` gates, the first of them number `first` of the weights.
+    Of each unit there are `gates` gates, the first of them number `first` of the weights. Rows
+    of reduced weights are to be multiplied by the numbers in `scale`.
     """
 
     @inlined
-    def multiply(begin, end, hidden, w, bias, depth, x, offsets, count, out, out_offsets):
+    def multiply(begin, end, hidden, w, scale, bias, depth, x, offsets, count, out, out_offsets):
+        flat, pitch = w.reshape(-1), w.shape[1]
         for j in range(begin, end, lanes):
+            left = hidden - j
             for g in range(gates):
                 row = (first + g) * hidden + j
-                start = load_part(bias, row, hidden - j)
+                start = load_part(bias, row, left)
                 for r in range(count):
-                    product = dot_rows(w, row * depth, depth, hidden - j, x, offsets[r], depth)
+                    product = dot_rows(flat, row * pitch, pitch, left, x, offsets[r], depth)
+                    if scale.size:
+                        product = product * load_part(scale, row, left)
                     place = out_offsets[r] + (j - begin) * gates + g * lanes
                     store(out, place, product + start)
 
@@ -47,14 +52,16 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_first,
-        x_stride, w, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape,
-        gated, kept, keep,
+        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride,
+        tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         states_flat = history.reshape(-1)
-        multiply(begin, end, hidden, w, bias, hidden, states_flat, offsets, count, hg, hg_offsets)
+        multiply(
+            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
+        )
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
             hidden, history, y, y_offset, y_stride, tape, kept, keep,
@@ -73,8 +80,8 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_first,
-        x_stride, w, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape,
-        gated, kept, keep,
+        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride,
+        tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
@@ -82,7 +89,7 @@ def _two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         multiply_early(
-            begin, end, hidden, w, bias, hidden, states_flat, offsets, count, hg, hg_offsets
+            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
         run_gates(
             begin, end, count, rows, before, xg, x_first, x_stride, hg, hg_offsets, history, gated,
@@ -92,7 +99,7 @@ def _two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
         multiply_late(
-            begin, end, hidden, w, bias, hidden, gated_flat, offsets, count, hg, hg_offsets
+            begin, end, hidden, w, scale, bias, hidden, gated_flat, offsets, count, hg, hg_offsets
         )
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_first, x_stride, hg, hg_offsets,
@@ -118,12 +125,13 @@ def forward_units(cell, dtype):
     """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
 
     Its arguments: whether the caller leads; the team's board; x (T, B, I); `rows`, the
-    sequences by falling length; `counts` (T,), how many of them reach step t; weights and
-    biases as they lie; wx, the packed input weights, or nothing if they are to be used as they
-    lie; state and final (S, B, H), the states before and after all steps; history; xg, room for
-    the products of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b)
-    begins at (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to
-    keep the former; whether time runs backwards.
+    sequences by falling length; `counts` (T,), how many of them reach step t; weights as they
+    lie, the scales of their rows (nothing for floats), and biases; wx, the packed input weights,
+    or nothing if they are to be used as they lie; state and final (S, B, H), the states before
+    and after all steps, which may be one array; history; xg, room for the products of a block of
+    steps' inputs (rows, G H' and more); y, flat, in which row (t, b) begins at
+    (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
+    former; whether time runs backwards.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
@@ -133,12 +141,12 @@ def forward_units(cell, dtype):
 
     @kernel(f"forward_units {text_of_cell(cell)} {dtype}")
     def forward(
-        leads, board, x, rows, counts, w_ih, w_hh, b_ih, b_hh, wx, state, final, history, xg,
-        y, y_offset, y_stride, tape, gated, kept, keep, reverse,
+        leads, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, state, final,
+        history, xg, y, y_offset, y_stride, tape, gated, kept, keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
-        hidden = w_hh.shape[1]
+        hidden = final.shape[2]
         ends = np.empty((2, batch), np.intp)
         if leads:
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)
@@ -149,9 +157,7 @@ def forward_units(cell, dtype):
         member, s0 = join(board, leads)
         if s0 < 0:
             return
-        xg_flat, x_flat, w_ih_flat, w_hh_flat = (
-            xg.reshape(-1), x.reshape(-1), w_ih.reshape(-1), w_hh.reshape(-1),
-        )  # fmt: skip
+        xg_flat, x_flat = xg.reshape(-1), x.reshape(-1)
         block = max(1, BLOCK_ROWS // batch)
         groups = (padded // lanes + together - 1) // together
         x_stride = xg.shape[1]
@@ -187,8 +193,8 @@ def forward_units(cell, dtype):
                     )  # fmt: skip
                 else:
                     multiply_inputs(
-                        begin, end, hidden, w_ih_flat, b_ih, width, x_flat, x_offsets, used, mine,
-                        xg_offsets,
+                        begin, end, hidden, w_ih, scale_ih, b_ih, width, x_flat, x_offsets, used,
+                        mine, xg_offsets,
                     )  # fmt: skip
                 used = np.intp(0)
             elif s == s0:
@@ -198,9 +204,9 @@ def forward_units(cell, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             long = step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
-                before % slots, after % slots, rows, xg_flat, used, x_stride, w_hh_flat, b_hh, hg,
-                hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated, kept,
-                keep,
+                before % slots, after % slots, rows, xg_flat, used, x_stride, w_hh, scale_hh, b_hh,
+                hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated,
+                kept, keep,
             )  # fmt: skip
             used += counts[t]
             if members > 1:

@@ -1,4 +1,8 @@
-"""The products of weight gradients: sums over all steps of all sequences."""
+"""The products of weight gradients: sums over all steps of all sequences.
+
+They are made slice by slice of the sum: all that a slice of the gates' gradients is needed for
+happens while it is in the second-level cache.
+"""
 
 import numpy as np
 from numba import njit
@@ -6,10 +10,11 @@ from numba import njit
 from .blocks import ROWS, VECTORS
 from .compiling import inlined
 from .product import multiply_panels
-from .simd import REGISTER_BYTES, load, load_part, store
+from .simd import REGISTER_BYTES, broadcast, load, load_part, store
 
-DEPTH = 256  # of a slice of the sum: a panel this deep lies in the first-level cache
+DEPTH = 256  # of a slice: a panel this deep lies in the first-level cache
 GROUPS = 12  # of ROWS columns of the left factor, packed at a time: whole cache lines
+TOGETHER = 4  # rows of a column sum added at once
 
 
 @inlined
@@ -27,63 +32,97 @@ def _copy(source, index, available, target, to, count):
 
 
 @njit
-def add_outer_product(a, a_offsets, gates, a_pitch, first, last, b, b_offsets, width, c, c_pitch):
-    """C[g c_pitch + i, :] += sum over k of A[k, g a_pitch + i] * B[k, :], i = first .. last - 1.
-
-    Row k of A begins at a_offsets[k], of B at b_offsets[k]; C has rows of `width` numbers.
-    """
-    across = VECTORS * (REGISTER_BYTES // a.itemsize)
-    count = (width + across - 1) // across
-    panels = np.zeros((count, DEPTH + 1, across), a.dtype)
-    panels_flat = panels.reshape(-1)
-    # Column r of a group: every ROWS-th number, from the group's beginning plus r.
-    group_pitch = DEPTH * ROWS + across
-    packed = np.empty(GROUPS * group_pitch, a.dtype)
-    columns = np.arange(GROUPS * ROWS)
-    packed_offsets = columns // ROWS * group_pitch + columns % ROWS
-    c_offsets = np.empty(GROUPS * ROWS, np.intp)
-    for k0 in range(0, a_offsets.size, DEPTH):
-        depth = min(DEPTH, a_offsets.size - k0)
-        for k in range(depth):
-            row = b_offsets[k0 + k]
-            for p in range(count):
-                to = (p * (DEPTH + 1) + k + 1) * across
-                _copy(b, row + p * across, width - p * across, panels_flat, to, across)
-        for gate in range(gates):
-            for i in range(first, last, GROUPS * ROWS):
-                some = min(GROUPS * ROWS, last - i)
-                for k in range(depth):
-                    row = a_offsets[k0 + k] + gate * a_pitch + i
-                    for group in range((some + ROWS - 1) // ROWS):
-                        # Writes past its ROWS numbers, where the next k's come afterwards.
-                        to, done = group * group_pitch + k * ROWS, group * ROWS
-                        _copy(a, row + done, some - done, packed, to, ROWS)
-                for r in range(some):
-                    c_offsets[r] = (gate * c_pitch + i + r) * width
-                multiply_panels(
-                    packed, packed_offsets, some, np.intp(ROWS), depth, panels,
-                    c, c_offsets, width, np.bool_(True),
-                )  # fmt: skip
+def empty_slice(width, like):
+    """Room for a slice of the right factor, `width` numbers wide, as panels."""
+    across = VECTORS * (REGISTER_BYTES // like.itemsize)
+    return np.zeros(((width + across - 1) // across, DEPTH + 1, across), like.dtype)
 
 
 @njit
-def add_column_sums(a, a_offsets, gates, a_pitch, first, last, c, c_pitch):
-    """c[g c_pitch + i] += sum over k of A[k, g a_pitch + i], i = first .. last - 1.
+def pack_slice(b, offsets, first, depth, width, panels):
+    """Rows first .. first + depth - 1 of the right factor: row k begins at b[offsets[k]]."""
+    count, height, across = panels.shape
+    flat = panels.reshape(-1)
+    for k in range(depth):
+        row = offsets[first + k]
+        for p in range(count):
+            to = (p * height + k + 1) * across
+            _copy(b, row + p * across, width - p * across, flat, to, across)
 
-    Slice by slice, so that float32 sums of very many rows keep their digits.
+
+@njit
+def empty_group(like):
+    """Room for columns of the left factor, and where in it each of them begins."""
+    across = VECTORS * (REGISTER_BYTES // like.itemsize)
+    # Column r of a group: every ROWS-th number, from the group's beginning plus r.
+    pitch = DEPTH * ROWS + across
+    columns = np.arange(GROUPS * ROWS)
+    return np.empty(GROUPS * pitch, like.dtype), columns // ROWS * pitch + columns % ROWS
+
+
+@njit
+def pack_group(a, offsets, first, depth, column, some, packed, packed_offsets):
+    """`some` columns of the left factor from `column` on, its rows as in `pack_slice`."""
+    for k in range(depth):
+        row = offsets[first + k] + column
+        for done in range(0, some, ROWS):
+            # Writes past its ROWS numbers, where the next k's come afterwards.
+            to = packed_offsets[done] + k * ROWS
+            _copy(a, row + done, some - done, packed, to, ROWS)
+
+
+@njit
+def add_group(packed, packed_offsets, some, depth, panels, c, row, width):
+    """Add the product of a group's columns and a slice to rows `row` .. row + some - 1 of c."""
+    c_offsets = (row + np.arange(some)) * width
+    multiply_panels(
+        packed, packed_offsets, some, np.intp(ROWS), depth, panels, c, c_offsets, width,
+        np.bool_(True),
+    )  # fmt: skip
+
+
+@njit
+def column_sums(a, offsets, first, depth, column, units, sums):
+    """sums[0 .. units - 1] of the `units` columns from `column` on, over a slice's rows.
+
+    Slice by slice, so that float32 sums of very many rows keep their digits. Writes whole vectors.
     """
     lanes = REGISTER_BYTES // a.itemsize
-    units = last - first
-    sums = np.empty((units + lanes - 1) // lanes * lanes, a.dtype)
-    for k0 in range(0, a_offsets.size, DEPTH):
-        for gate in range(gates):
-            sums[:] = 0
-            for k in range(k0, min(k0 + DEPTH, a_offsets.size)):
-                row = a_offsets[k] + gate * a_pitch + first
-                for i in range(0, units - lanes + 1, lanes):
-                    store(sums, i, load(sums, i) + load(a, row + i))
-                if units % lanes:
-                    i = units - units % lanes
-                    store(sums, i, load(sums, i) + load_part(a, row + i, units - i))
-            for i in range(units):
-                c[gate * c_pitch + first + i] += sums[i]
+    whole = first + depth // TOGETHER * TOGETHER
+    for j in range(0, units, lanes):
+        left, at = units - j, column + j
+        total = broadcast(sums, 0)
+        if left >= lanes:
+            for k in range(first, whole, TOGETHER):
+                one, two = load(a, offsets[k] + at), load(a, offsets[k + 1] + at)
+                three, four = load(a, offsets[k + 2] + at), load(a, offsets[k + 3] + at)
+                total = total + ((one + two) + (three + four))
+            for k in range(whole, first + depth):
+                total = total + load(a, offsets[k] + at)
+        else:
+            for k in range(first, first + depth):
+                total = total + load_part(a, offsets[k] + at, left)
+        store(sums, j, total)
+
+
+@njit
+def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
+    """c[i, :] += sum over k of A[k, i] * B[k, :], and sums[i] += sum over k of A[k, i].
+
+    i = first .. last - 1; row k of A begins at a[offsets[k]], of B at b[b_offsets[k]]; c, flat,
+    has rows of `width` numbers. `sums` may be empty.
+    """
+    panels = empty_slice(width, a)
+    packed, packed_offsets = empty_group(a)
+    of_slice = np.empty(last - first + REGISTER_BYTES // a.itemsize, a.dtype)
+    for k0 in range(0, offsets.size, DEPTH):
+        depth = min(DEPTH, offsets.size - k0)
+        pack_slice(b, b_offsets, k0, depth, width, panels)
+        for i in range(first, last, GROUPS * ROWS):
+            some = min(GROUPS * ROWS, last - i)
+            pack_group(a, offsets, k0, depth, i, some, packed, packed_offsets)
+            add_group(packed, packed_offsets, some, depth, panels, c, i, width)
+        if sums.size:
+            column_sums(a, offsets, k0, depth, first, last - first, of_slice)
+            for i in range(last - first):
+                sums[first + i] += of_slice[i]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .compiling import kernel
-from .gradients import add_column_sums, add_outer_product
+from .gradients import add_outer_product
 from .packing import empty_panels, pack_columns, pack_rows
 from .product import multiply_panels
 from .threads import run_parallel, shares, split
@@ -33,16 +33,14 @@ def _multiply(a, first, last, panels, c):
 @kernel("add_weight_gradient")
 def _add_weight_gradient(dy, first, last, x, dweight, dbias):
     rows, (outputs, inputs) = np.arange(dy.shape[0]), dweight.shape
-    flat, offsets = dy.reshape(-1), rows * outputs
     add_outer_product(
-        flat, offsets, 1, outputs, first, last, x.reshape(-1), rows * inputs, inputs,
-        dweight.reshape(-1), outputs,
+        dy.reshape(-1), rows * outputs, first, last, x.reshape(-1), rows * inputs, inputs,
+        dweight.reshape(-1), dbias,
     )  # fmt: skip
-    if dbias.size:
-        add_column_sums(flat, offsets, 1, outputs, first, last, dbias, outputs)
 
 
-def _panels(weight, transposed, bias=None):
+def packed_weight(weight, transposed, bias=None):
+    """Panels of W (O, I), or of Wᵀ with the bias ahead if `transposed`."""
     outputs, inputs = weight.shape
     columns, depth = (outputs, inputs) if transposed else (inputs, outputs)
     panels = empty_panels(columns, depth, weight.dtype)
@@ -57,12 +55,12 @@ def _spread_rows(a, panels, c):
 
 def linear_forward(x, weight, bias, y):
     """y (N, O) = x (N, I) @ weight (O, I)ᵀ + bias (O,) or None."""
-    _spread_rows(x, _panels(weight, True, bias), y)
+    _spread_rows(x, packed_weight(weight, True, bias), y)
 
 
 def linear_backward(x, weight, dy, dx, dweight, dbias):
     """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
-    _spread_rows(dy, _panels(weight, False), dx)
+    _spread_rows(dy, packed_weight(weight, False), dx)
     nothing = np.empty(0, dy.dtype)
     bounds = split(dy.shape[1], shares(2 * dy.size * x.shape[1]))
     run_parallel(

@@ -7,7 +7,10 @@ cache meanwhile.
 import numpy as np
 from numba import njit
 
-from .blocks import ROWS, multiply_block
+from .blocks import ROWS, multiply_block, panels_together
+
+FEW_ROWS = ROWS // 2  # of these, several panels are multiplied at once
+FEW_TOGETHER = (1, *(panels_together(rows) for rows in range(1, FEW_ROWS + 1)))
 
 
 @njit
@@ -24,14 +27,26 @@ def multiply_whole_panels(
     should come as np.intp(...) or np.bool_(...).
     """
     flat, (_, height, across) = panels.reshape(-1), panels.shape
+    pitch = height * across
+    if count <= FEW_ROWS:
+        together = FEW_TOGETHER[count]
+        for p in range(first, last, together):
+            # The last few panels one by one.
+            some = 1 if p + together > last else together
+            for q in range(p, min(p + together, last), some):
+                multiply_block(
+                    count, some > 1, a, a_offsets, np.intp(0), a_step, flat, q * pitch, pitch,
+                    c, c_offsets, np.intp(0), (q - first) * across, depth, resume,
+                )  # fmt: skip
+        return
     blocks = (count + ROWS - 1) // ROWS
     for p in range(first, last):
         for block in range(blocks):
             # Blocks of nearly equal height: 16 rows as 5 + 5 + 6 are quicker than as 6 + 6 + 4.
             row = count * block // blocks
             multiply_block(
-                count * (block + 1) // blocks - row, a, a_offsets, row, a_step,
-                flat, p * height * across, c, c_offsets, row, (p - first) * across, depth, resume,
+                count * (block + 1) // blocks - row, False, a, a_offsets, row, a_step,
+                flat, p * pitch, pitch, c, c_offsets, row, (p - first) * across, depth, resume,
             )  # fmt: skip
 
 

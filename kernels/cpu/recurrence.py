@@ -7,60 +7,25 @@ import numpy as np
 
 from .backward import backward_rows
 from .backward_units import backward_units
-from .compiling import kernel
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
-from .gradients import add_column_sums, add_outer_product
 from .packing import panel_width
-from .product import multiply_panels
-from .threads import get_num_threads, run_parallel, run_team, shares, split, team_size
+from .reduced import ReducedWeights
+from .threads import (
+    ALONE,
+    get_num_threads,
+    run_parallel,
+    run_team,
+    shares,
+    split,
+    team_size,
+)
+from .weight_gradients import add_weight_gradients, write_input_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
 
 FEW = 3  # sequences for which the weights are better used as they lie, by units
 WORTH_PACKING = 16  # rows of inputs for which their weights are
-
-
-@kernel("add_weight_gradients")
-def _add_weight_gradients(
-    dxg, dhg, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
-):
-    """Add what the units first .. last - 1 of all gates contribute; `early` gates saw h, not gated.
-
-    `valid` numbers the rows (t, b) of dxg (T, B, G, H'), x, h and gated that count.
-    """
-    gates, padded = dxg.shape[2:]
-    late, hidden, inputs = gates - early, dw_hh.shape[1], dw_ih.shape[1]
-    dx_flat, dh_flat, dw_flat = dxg.reshape(-1), dhg.reshape(-1), dw_hh.reshape(-1)
-    rows, h_rows = valid * (gates * padded), valid * padded
-    add_outer_product(
-        dx_flat, rows, gates, padded, first, last, x.reshape(-1), valid * inputs, inputs,
-        dw_ih.reshape(-1), hidden,
-    )  # fmt: skip
-    add_outer_product(
-        dh_flat, rows, early, padded, first, last, h.reshape(-1), h_rows, hidden, dw_flat, hidden
-    )
-    if late:
-        add_outer_product(
-            dh_flat, rows + early * padded, late, padded, first, last, gated.reshape(-1), h_rows,
-            hidden, dw_flat[early * hidden * hidden :], hidden,
-        )  # fmt: skip
-    if db_ih.size:
-        add_column_sums(dx_flat, rows, gates, padded, first, last, db_ih, hidden)
-        add_column_sums(dh_flat, rows, gates, padded, first, last, db_hh, hidden)
-
-
-@kernel("write_input_gradients")
-def _write_input_gradients(dxg, valid, wx, dx, resume):
-    """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
-    depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
-    dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
-    for first in range(0, valid.size, BLOCK_ROWS):
-        rows = valid[first : first + BLOCK_ROWS]
-        multiply_panels(
-            dxg_flat, rows * depth, rows.size, np.intp(1), depth, wx, dx_flat, rows * inputs,
-            inputs, resume,
-        )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -106,7 +71,8 @@ class Tape:
 class Recurrence:
     """The time loops of one cell, for one input and hidden size and dtype.
 
-    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh).
+    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh);
+    forward also takes `ReducedWeights`, if nothing is to be kept.
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
@@ -172,24 +138,57 @@ class Recurrence:
         final = run(weights, x, state, lengths, reverse, y, column, history, saved, gated, True)
         return final, Tape(x, lengths, reverse, history, saved, gated)
 
+    def stepper(self, state):
+        """A function (weights, x (1, B, I), y (1, B, H)) that steps on from `state` (S, B, H).
+
+        It writes y, and the new state in place of the old.
+        """
+        states, batch, hidden = state.shape
+        kernel = self._forward_units
+        rows, counts = _all_reach(0, batch, 1)
+        room = (
+            np.empty((states, 2, batch, self.padded), self.dtype),
+            np.empty((batch, self._gates_width), self.dtype),
+        )
+        gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
+        kept = np.empty(batch * self.cell.kept * self.padded, self.dtype)
+
+        def step(weights, x, y):
+            kernel(
+                True, ALONE, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
+                state, state, *room, y.reshape(-1), 0, hidden, self._no_tape, gated, kept,
+                False, False,
+            )  # fmt: skip
+
+        return step
+
+    def _as_they_lie(self, weights):
+        """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""
+        if isinstance(weights, ReducedWeights):
+            arrays = weights.w_ih, weights.w_hh, weights.scale_ih, weights.scale_hh
+            biases = weights.b_ih, weights.b_hh
+        else:
+            arrays = *weights[:2], self._nothing, self._nothing
+            biases = weights[2:]
+        return *arrays, *((self._no_bias, self._no_bias) if biases[0] is None else biases)
+
     def _run_units(
         self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
     ):
         steps, batch = x.shape[:2]
-        w_ih, w_hh, b_ih, b_hh = weights
-        if b_ih is None:
-            b_ih = b_hh = self._no_bias
-        worth = steps * batch >= WORTH_PACKING
-        wx = self._order.input_panels(weights) if worth else self._no_panels
+        wx = self._no_panels
+        if steps * batch >= WORTH_PACKING:
+            reduced = isinstance(weights, ReducedWeights)
+            wx = self._order.input_panels(weights.expanded() if reduced else weights)
         block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
         ((rows, counts),) = _spread(lengths, steps, batch, 1)
         run_team(
             self._forward_units, self._team(steps, batch),
             (
-                x, rows, counts, w_ih, w_hh, b_ih, b_hh, wx, np.ascontiguousarray(state), final,
-                history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column,
-                y.shape[2], saved, gated,
+                x, rows, counts, *self._as_they_lie(weights), wx, np.ascontiguousarray(state),
+                final, history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1),
+                column, y.shape[2], saved, gated,
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
             ),
         )  # fmt: skip
@@ -200,6 +199,8 @@ class Recurrence:
     ):
         steps, batch = x.shape[:2]
         slots, sequences = history.shape[1], np.arange(batch)
+        if isinstance(weights, ReducedWeights):
+            weights = weights.expanded()
         ends = np.full(batch, steps) if lengths is None else lengths
         first, last = (ends % slots, 0) if reverse else (0, ends % slots)
         history[:, first, sequences, : self.hidden] = state
@@ -241,7 +242,7 @@ class Recurrence:
         work = 2 * valid.size * cell.gates * self.hidden * self.inputs
         wx = self._order.input_panels_back(weights[0])
         run_parallel(
-            _write_input_gradients,
+            write_input_gradients,
             [
                 (dxg, valid[first:last], wx, dx, resume)
                 for first, last in split(valid.size, shares(work))
@@ -289,11 +290,11 @@ class Recurrence:
             db_ih = db_hh = self._nothing
         work = 2 * valid.size * self.cell.gates * self.hidden * (self.hidden + self.inputs)
         run_parallel(
-            _add_weight_gradients,
+            add_weight_gradients,
             [
                 (
-                    dxg, dhg, valid, first, last, self._early, tape.x, previous, tape.gated,
-                    dw_ih, dw_hh, db_ih, db_hh,
+                    dxg, dhg, self.cell.apart, valid, first, last, self._early, tape.x, previous,
+                    tape.gated, dw_ih, dw_hh, db_ih, db_hh,
                 )
                 for first, last in split(self.hidden, shares(work))
             ],

@@ -214,66 +214,6 @@ sqrt = _vector_function("sqrt", 1, "Square root.")
 absolute = _vector_function("fabs", 1, "Absolute value.")
 
 
-@intrinsic
-def bits(typingctx, a):
-    """The vector's bits as integers."""
-    if not isinstance(a, Vector):
-        return None
-
-    def codegen(context, builder, sig, args):
-        return builder.bitcast(args[0], _integer_ir(a))
-
-    return IntVector(a)(a), codegen
-
-
-class IntVector(types.Type):
-    """The integers of a vector's width: exists only to take floats apart and put them together."""
-
-    def __init__(self, vector):
-        self.vector = vector
-        super().__init__(name=f"Int{vector}")
-
-
-@register_model(IntVector)
-class _IntVectorModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _integer_ir(fe_type.vector))
-
-
-@intrinsic
-def power_of_two(typingctx, shifted):
-    """2 ** n, for the integer n that stands in the low bits of the IntVector `shifted`.
-
-    n from -126 to 127 (float32), -1022 to 1023 (float64); the bits above n's are shifted out.
-    """
-    if not isinstance(shifted, IntVector):
-        return None
-    vector = shifted.vector
-    mantissa, bias = (23, 127) if vector.element.bitwidth == 32 else (52, 1023)
-
-    def codegen(context, builder, sig, args):
-        ints = _integer_ir(vector)
-        raised = builder.shl(args[0], ir.Constant(ints, [mantissa] * vector.lanes))
-        biased = builder.add(raised, ir.Constant(ints, [bias << mantissa] * vector.lanes))
-        return builder.bitcast(biased, vector_ir(vector))
-
-    return vector(shifted), codegen
-
-
-@intrinsic
-def halves(typingctx, shifted, origin):
-    """Two IntVectors whose sum is `shifted - origin`, each about half of it."""
-    if not isinstance(shifted, IntVector) or origin != shifted:
-        return None
-
-    def codegen(context, builder, sig, args):
-        n = builder.sub(*args)
-        low = builder.ashr(n, ir.Constant(n.type, [1] * n.type.count))
-        return context.make_tuple(builder, sig.return_type, (low, builder.sub(n, low)))
-
-    return types.UniTuple(shifted, 2)(shifted, origin), codegen
-
-
 def array_data(context, builder, array_type, array):
     """The pointer to an array's first number."""
     return context.make_array(array_type)(context, builder, array).data
@@ -451,21 +391,95 @@ def broadcast(typingctx, like, value):
 
 
 def polynomial(coefficients):
-    """A function of a vector: the polynomial with these coefficients, the highest power first."""
+    """A function of a vector: the polynomial with these coefficients, the constant one first.
+
+    Evaluated as pairs a + b x, and these by Horner's rule in x²: a chain half as long as
+    Horner's rule in x, for one multiplication more.
+    """
 
     def evaluate(typingctx, x):
         if not isinstance(x, Vector):
             return None
 
         def codegen(context, builder, sig, args):
-            terms = [
-                ir.Constant(vector_ir(x), [coefficient] * x.lanes) for coefficient in coefficients
+            vector, variable = vector_ir(x), args[0]
+            terms = [ir.Constant(vector, [c] * x.lanes) for c in coefficients]
+            pairs = [
+                llvm_call(builder, "fma", vector, (variable, odd, even))
+                for even, odd in zip(terms[::2], terms[1::2])
             ]
-            value = terms[0]
-            for term in terms[1:]:
-                value = llvm_call(builder, "fma", vector_ir(x), (value, args[0], term))
+            pairs += [terms[-1]] if len(terms) % 2 else []
+            square = builder.fmul(variable, variable)
+            value = pairs.pop()
+            while pairs:
+                value = llvm_call(builder, "fma", vector, (value, square, pairs.pop()))
             return value
 
         return x(x), codegen
 
     return intrinsic(evaluate)
+
+
+def _integers(builder, vector, value):
+    return builder.bitcast(value, _integer_ir(vector))
+
+
+def _to_exponent(builder, vector, integers):
+    """The integers' low bits, moved to where a float has its sign and exponent."""
+    mantissa = 23 if vector.element.bitwidth == 32 else 52
+    return builder.shl(integers, ir.Constant(integers.type, [mantissa] * vector.lanes))
+
+
+@intrinsic
+def power_of_two(typingctx, shifted, factor):
+    """factor · 2 ** (n - bias), for the integer n in the low bits of the vector `shifted`.
+
+    The bias is the format's, 127 or 1023. n may be negative, but the result must be a normal
+    number; it is exact, and costs no multiplication. Bits above n's are shifted out.
+    """
+    if not isinstance(shifted, Vector) or not isinstance(factor, types.Number):
+        return None
+
+    def codegen(context, builder, sig, args):
+        n = _integers(builder, shifted, args[0])
+        factors = _as_vector(context, builder, args[1], factor, shifted)
+        one = ir.Constant(vector_ir(shifted), [1.0] * shifted.lanes)
+        times = builder.sub(*(_integers(builder, shifted, v) for v in (factors, one)))
+        power = builder.add(_to_exponent(builder, shifted, n), times)
+        return builder.bitcast(power, vector_ir(shifted))
+
+    return shifted(shifted, factor), codegen
+
+
+@intrinsic
+def split_power_of_two(typingctx, shifted):
+    """Two powers of two, with the product 2 ** (n - 2 bias), n and bias as in `power_of_two`.
+
+    Their product need not be representable; n may be from 2 to four times the bias.
+    """
+    if not isinstance(shifted, Vector):
+        return None
+
+    def codegen(context, builder, sig, args):
+        n = _integers(builder, shifted, args[0])
+        half = builder.lshr(n, ir.Constant(n.type, [1] * shifted.lanes))
+        first = _to_exponent(builder, shifted, half)
+        second = builder.sub(_to_exponent(builder, shifted, n), first)
+        powers = [builder.bitcast(power, vector_ir(shifted)) for power in (first, second)]
+        return context.make_tuple(builder, sig.return_type, powers)
+
+    return types.UniTuple(shifted, 2)(shifted), codegen
+
+
+@intrinsic
+def with_sign_of(typingctx, a, b):
+    """`a`, which must not be negative, with the sign of `b`."""
+    if not isinstance(a, Vector) or a != b:
+        return None
+
+    def codegen(context, builder, sig, args):
+        size, sign = _integers(builder, a, args[0]), _integers(builder, a, args[1])
+        mask = ir.Constant(sign.type, [1 << (a.element.bitwidth - 1)] * a.lanes)
+        return builder.bitcast(builder.or_(size, builder.and_(sign, mask)), vector_ir(a))
+
+    return a(a, b), codegen

@@ -71,6 +71,7 @@ STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than t
 LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
 
 
+ALONE = new_board(1)  # for teams of one: nothing ever changes on it
 REST = 0.05  # seconds for which no team forms, once others have wanted the cores
 _rest_until = 0.0
 
@@ -125,10 +126,10 @@ def run_team(function, members, arguments):
     Its first arguments are whether it leads, and the board; see `team`. The leader does not
     need the others: those that have not begun when it is done never will.
     """
-    board = new_board(members)
     if members == 1:
-        function(True, board, *arguments)
+        function(True, ALONE, *arguments)
         return
+    board = new_board(members)
     others = _submit(function, [(False, board, *arguments)] * (members - 1))
     try:
         function(True, board, *arguments)

@@ -1,5 +1,6 @@
 """CUDA's kernels, behind the functions that `gpurnn.kernels.cpu` has too."""
 
+from .activations import activate, activate_backward
 from .attention import (
     add_weighted_steps,
     additive_scores,
@@ -12,8 +13,11 @@ from .attention import (
 from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
+from .influence import FullInfluence, OwnInfluence
+from .jordan import jordan_backward, jordan_forward
 from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
+from .online_step import local_step, transition
 from .recurrence import Recurrence
 
 
@@ -23,7 +27,11 @@ def directions_apart(batch):
 
 
 __all__ = [
+    "FullInfluence",
+    "OwnInfluence",
     "Recurrence",
+    "activate",
+    "activate_backward",
     "add_weighted_steps",
     "additive_scores",
     "additive_scores_backward",
@@ -36,9 +44,13 @@ __all__ = [
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "jordan_backward",
+    "jordan_forward",
     "linear_backward",
     "linear_forward",
+    "local_step",
     "softmax_cross_entropy",
     "sum_of_squares",
+    "transition",
     "weighted_sums",
 ]

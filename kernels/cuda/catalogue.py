@@ -1,7 +1,21 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import activations, loss_maps, maps
-from . import attention, backward, ctc, elementwise, embedding, forward, losses
+from . import (
+    attention,
+    backward,
+    ctc,
+    elementwise,
+    embedding,
+    forward,
+    influence,
+    jordan,
+    losses,
+    online_step,
+)
+from .persistent_backward import persistent_backward
+from .persistent_forward import persistent_forward
+from .plans import tile_heights
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -18,17 +32,29 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
     **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
+_JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
 def cell_kernels(cell, dtype):
-    """All kernels of a cell."""
+    """The stepwise kernels of a cell."""
     two_phase = (
         forward.gate_step, forward.late_step,
         backward.late_backward_step, backward.gate_backward_step,
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
+    online = (online_step.gate_kernel, online_step.late_kernel)
+    steps += online if cell.late else (online_step.one_phase_kernel,)
     return [step(cell, dtype) for step in steps]
+
+
+def persistent_kernels(cell, dtype, capability):
+    """The persistent kernels of a one-phase cell, for every height of tiles."""
+    return [
+        kernel(cell, rows, dtype)
+        for kernel in (persistent_forward, persistent_backward)
+        for rows in tile_heights(dtype, capability)
+    ]
 
 
 def other_kernels(dtype):
@@ -47,5 +73,11 @@ def other_kernels(dtype):
         ctc.forward_kernel(dtype),
         ctc.backward_kernel(dtype),
         ctc.gradient_kernel(dtype),
+        online_step.combine_kernel(dtype),
+        *(influence.own_kernel(states, dtype) for states in (1, 2)),
+        influence.own_gradient_kernel(dtype),
+        *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
+        *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]

@@ -5,6 +5,20 @@ from importlib.metadata import version
 
 import numpy as np
 from numba import cuda, types
+from numba.cuda.extending import intrinsic
+
+__all__ = [
+    "COMPILER",
+    "ELEMENTS",
+    "INTEGER",
+    "INTEGERS",
+    "compile_ptx",
+    "cuda",
+    "floats",
+    "inlined",
+    "intrinsic",
+    "why_not",
+]
 
 COMPILER = f"numba-cuda {version('numba-cuda')}"
 """What turns kernels into PTX."""

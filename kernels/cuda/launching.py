@@ -8,9 +8,12 @@ fraction of a launch through Numba's dispatcher, which would inspect every CuPy 
 import re
 
 import cupy
+from cupy.cuda import driver
 
 from ..cache import load_bytes, save_bytes
 from .device import COMPILER, compile_ptx
+
+_MAX_DYNAMIC_SHARED_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
 class Kernel:
@@ -44,18 +47,35 @@ class Kernel:
 
     def __call__(self, grid, block, *arguments):
         """Launch on CuPy's current stream: CuPy arrays, pointers as ints, NumPy scalars."""
+        self._function_here()(grid, block, arguments)
+
+    def launch_together(self, grid, block, arguments, shared_bytes):
+        """As calling, with all blocks running at once, and with dynamic shared memory."""
+        function = self._function_here()
+        function(grid, block, arguments, shared_bytes, enable_cooperative_groups=True)
+
+    def resident_blocks(self, threads, shared_bytes):
+        """How many such blocks a multiprocessor of the current device holds at once."""
+        function = self._function_here()
+        return driver.occupancyMaxActiveBlocksPerMultiprocessor(function.ptr, threads, shared_bytes)
+
+    def _function_here(self):
         device = cupy.cuda.runtime.getDevice()
         function = self._loaded.get(device)
         if function is None:
             function = self._loaded[device] = self._load(device)
-        function(grid, block, arguments)
+        return function
 
     def _load(self, device):
         digits = cupy.cuda.Device(device).compute_capability
         ptx = self.ptx((int(digits[:-1]), int(digits[-1])))
         module = cupy.cuda.function.Module()
         module.load(_machine_code(ptx, digits))
-        return module.get_function(re.search(r"\.entry\s+([\w$]+)", ptx).group(1))
+        function = module.get_function(re.search(r"\.entry\s+([\w$]+)", ptx).group(1))
+        if ".extern .shared" in ptx:
+            most = cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"]
+            driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED_BYTES, most)
+        return function
 
 
 def _machine_code(ptx, digits):

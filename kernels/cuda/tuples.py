@@ -75,6 +75,20 @@ def repeat(count):
 
 
 @cache
+def select(count):
+    """A function (condition, a, b) -> a where the condition holds, else b."""
+    if count == 0:
+        return inlined(lambda condition, a, b: ())
+    others = select(count - 1)
+
+    @inlined
+    def select_some(condition, a, b):
+        return (a[0] if condition else b[0],) + others(condition, a[1:], b[1:])
+
+    return select_some
+
+
+@cache
 def add_products(count):
     """A function (sums, factor, array, index, stride): the sums plus factor times numbers."""
     if count == 0:

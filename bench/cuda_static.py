@@ -1,0 +1,302 @@
+"""`python -m bench.cuda_static`: what can be told of the CUDA kernels without a GPU.
+
+1. Every kernel, compiled and assembled for each generation: registers, spills, shared memory,
+   and how many of a multiprocessor's threads its blocks fill.
+2. The persistent schedule's layout for a table of shapes, and its time per step BY A MODEL
+   (`kernels/cuda/plans.py`), beside what the hardware's rates allow at least. Nothing in this
+   table is measured.
+3. On the emulated device: which share of the moved bytes was asked for (coalescing), and which
+   share of the shared-memory passes was needed (bank conflicts), as counted by the emulator.
+4. Where there is a device, also an emulated one: what a call costs the host.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from gpurnn import cells
+
+CELLS = {
+    cell.name: cell
+    for cell in (
+        cells.RNN_TANH, cells.RNN_RELU, cells.LSTM, cells.GRU_RESET_AFTER, cells.GRU_RESET_BEFORE,
+    )
+}  # fmt: skip
+CAPABILITIES = ("8.0", "9.0", "10.0")
+SHAPES = [(1, 128), (1, 256), (1, 1024), (8, 256), (32, 256), (64, 512), (64, 1024), (256, 256)]
+
+# Of a multiprocessor of all three generations: registers, how many a warp is given at a time,
+# resident threads and blocks (CUDA C++ Programming Guide, table of technical specifications).
+REGISTERS, REGISTER_UNIT, MOST_THREADS, MOST_BLOCKS = 65536, 256, 2048, 32
+SHARED_BYTES = {"8.0": 164 * 1024, "9.0": 228 * 1024, "10.0": 228 * 1024}
+RESERVED_BYTES = 1024  # of shared memory, by each block
+
+MEMORY_GIGABYTES = {"8.0": 1555, "9.0": 3350, "10.0": 8000}
+"""A second, of the memory of an A100 (40 GB), an H100 SXM and a B200, by their data sheets."""
+
+
+ON_EMULATOR = "PTXRUN_LIBRARY" in os.environ
+
+
+def devices():
+    from gpurnn.kernels.cuda.plans import Device
+
+    return [
+        Device("A100", (8, 0), 108, 163 * 1024, 1.41, (64, 32)),
+        Device("H100", (9, 0), 132, 227 * 1024, 1.755, (128, 64)),
+        Device("B200", (10, 0), 148, 227 * 1024, 1.85, (128, 64)),
+    ]
+
+
+def occupancy(registers, shared_bytes, threads, capability):
+    """The share of a multiprocessor's threads that resident blocks of these needs fill."""
+    warps = threads // 32
+    of_a_warp = -(-registers * 32 // REGISTER_UNIT) * REGISTER_UNIT
+    by_registers = REGISTERS // of_a_warp // warps
+    by_shared = SHARED_BYTES[capability] // (shared_bytes + RESERVED_BYTES)
+    blocks = min(MOST_THREADS // threads, MOST_BLOCKS, by_registers, by_shared)
+    return blocks * threads / MOST_THREADS
+
+
+def kernels_of(cell, dtype, capability):
+    """All kernels of a cell, or, for None, those of no cell."""
+    from gpurnn.kernels.cuda import catalogue
+
+    if cell is None:
+        return catalogue.other_kernels(dtype)
+    kernels = catalogue.cell_kernels(cell, dtype)
+    if not cell.late:
+        kernels += catalogue.persistent_kernels(cell, dtype, capability)
+    return kernels
+
+
+def describe(kernel):
+    """A kernel's name: the function's, and for maps and tiles which."""
+    words = kernel.identity.split()
+    return f"{words[0]} ×{words[-2]}" if words[0].startswith("persistent") else words[0]
+
+
+def table_of_kernels(options):
+    """Print the first table; returns how many kernels spill."""
+    from gpurnn.kernels.cuda.assembly import resources
+
+    if ON_EMULATOR:
+        print("Kernels: skipped, since the emulated device has no assembler.")
+        return 0
+    print("Kernels as compiled and assembled; occupancy at 256 threads a block, by registers and")
+    print("static shared memory (a persistent block takes most of the multiprocessor's anyway).\n")
+    print(f"{'capability':<11}{'dtype':<9}{'cell':<12}{'kernel':<26}"
+          f"{'registers':>10}{'spilled B':>10}{'shared B':>9}{'occupancy':>10}")  # fmt: skip
+    spilled = count = 0
+    for capability in options.capability:
+        pair = tuple(int(part) for part in capability.split("."))
+        for dtype in options.dtype:
+            for name in (*options.cell, "-"):
+                for kernel in kernels_of(CELLS.get(name), np.dtype(dtype), pair):
+                    used = resources(kernel, pair)
+                    count, spilled = count + 1, spilled + (used.spills > 0)
+                    full = occupancy(used.registers, used.shared, 256, capability)
+                    print(f"{capability:<11}{dtype:<9}{name:<12}{describe(kernel):<26}"
+                          f"{used.registers:>10}{used.spills:>10}"
+                          f"{used.shared:>9}{full:>10.0%}")  # fmt: skip
+    print(f"\n{count} kernels, {spilled} of them spill registers\n")
+    return spilled
+
+
+def least_seconds(cell, batch, hidden, device, plan):
+    """What a training step forward needs at least: the larger of arithmetic and memory traffic,
+    and one barrier of the plan."""
+    from gpurnn.kernels.cuda.plans import BARRIER
+
+    rate = device.multiplications[0] * device.multiprocessors * device.gigahertz * 1e9
+    arithmetic = cell.gates * hidden * hidden * batch / rate
+    numbers = (cell.gates + cell.states + cell.saved + 1) * hidden * batch  # xg, states, tape, y
+    capability = ".".join(str(part) for part in device.capability)
+    memory = 4 * numbers / (1e9 * MEMORY_GIGABYTES[capability])
+    return max(arithmetic, memory) + (BARRIER / (1e9 * device.gigahertz) if plan else 0)
+
+
+def table_of_shapes(options):
+    """Print the second table."""
+    from gpurnn.kernels.cuda.plans import persistent_plan, stepwise_seconds
+
+    float32 = np.dtype("float32")
+    print("MODELLED µs a step, float32 (no GPU was used; nothing here is measured). least: the")
+    print("arithmetic or the memory traffic at the hardware's rates, plus a barrier.\n")
+    print(f"{'device':<8}{'cell':<12}{'B':>4}{'H':>6}  {'blocks':>9}{'units':>6}{'tile':>5}"
+          f"{'passes':>7}{'KiB':>5}{'forward':>9}{'least':>7}{'of least':>9}{'backward':>9}"
+          f"{'stepwise':>9}")  # fmt: skip
+    for device in devices():
+        for name in options.cell:
+            cell = CELLS[name]
+            if cell.late:
+                continue
+            for batch, hidden in options.shape:
+                sizes = (cell.gates, hidden, batch, float32, device)
+                plan, back = persistent_plan(*sizes, False), persistent_plan(*sizes, True)
+                stepwise = 1e6 * stepwise_seconds(*sizes[:4], 1, device)
+                line = f"{device.name:<8}{name:<12}{batch:>4}{hidden:>6}  "
+                if plan is None or back is None:
+                    print(f"{line}{'the weights do not fit on the chip':<57}{stepwise:>9.2f}")
+                    continue
+                forward, backward = (p.cycles / device.gigahertz / 1e3 for p in (plan, back))
+                least = 1e6 * least_seconds(cell, batch, hidden, device, plan)
+                print(f"{line}{f'{plan.blocks} × {plan.groups}':>9}{plan.units:>6}"
+                      f"{f'{plan.tile_rows}×8':>5}{plan.passes:>7}{plan.shared_bytes // 1024:>5}"
+                      f"{forward:>9.2f}{least:>7.2f}{least / forward:>9.0%}{backward:>9.2f}"
+                      f"{stepwise:>9.2f}")  # fmt: skip
+    print()
+
+
+def launches(name, batch, hidden, schedule):
+    """The emulator's counters of the launches of one small forward and backward pass."""
+    import cupy
+
+    import gpurnn
+
+    layer = gpurnn.Recurrent(CELLS[name], 32, hidden, device="cuda", rng=0)
+    x = cupy.zeros((3, batch, 32), np.float32)
+    gpurnn.cuda.schedule(schedule)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "counters")
+        os.environ["PTXRUN_PROFILE"] = str(file)
+        try:
+            y, _, backward = layer.forward(x)
+            backward(cupy.ones_like(y))
+        finally:
+            del os.environ["PTXRUN_PROFILE"]
+            gpurnn.cuda.schedule("auto")
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def share(launch, space, needed, moved):
+    """Of a launch's accesses to a space, needed by moved; 1 where there are none."""
+    sites = [site for site in launch["memory"] if site["space"] == space]
+    total = sum(site[moved] for site in sites)
+    return sum(site[needed] for site in sites) / total if total else 1.0
+
+
+def table_of_accesses(options):
+    """Print the third table, from the emulator's counters."""
+    if not ON_EMULATOR:
+        print("\nAccesses: skipped, since this does not run on the emulated device.")
+        return
+    print("Accesses, as the emulator counts them over 3 steps, B 16, H 96: bytes asked for by")
+    print("bytes moved (global), passes needed by passes made (shared); loads and stores of all")
+    print("phases, the one-time filling of shared memory included.\n")
+    print(f"{'cell':<12}{'schedule':<12}{'kernel':<24}{'global':>8}{'shared loads':>14}"
+          f"{'shared stores':>14}")  # fmt: skip
+    for name in options.cell:
+        for schedule in ("stepwise", "persistent")[: 1 if CELLS[name].late else 2]:
+            seen = set()
+            for launch in launches(name, 16, 96, schedule):
+                kernel = next((k for k in KERNEL_NAMES if f"{len(k)}{k}" in launch["kernel"]), None)
+                if kernel is None or kernel in seen:
+                    continue
+                seen.add(kernel)
+                for site in launch["memory"]:
+                    if site["space"] == "shared":
+                        site["space"] += " " + site["kind"]
+                    else:
+                        site["moved"] = 32 * site["sectors"]
+                shares = (
+                    share(launch, "global", "useful_bytes", "moved"),
+                    share(launch, "shared load", "ideal_passes", "passes"),
+                    share(launch, "shared store", "ideal_passes", "passes"),
+                )
+                print(f"{name:<12}{schedule:<12}{kernel:<24}{shares[0]:>8.0%}{shares[1]:>14.0%}"
+                      f"{shares[2]:>14.0%}")  # fmt: skip
+
+
+def table_of_host_time(options):
+    """Print the fourth table."""
+    import gpurnn
+
+    if not gpurnn.cuda.is_available():
+        print("Host time: skipped, no CUDA device.")
+        return
+    import cupy
+
+    from gpurnn.kernels.cuda import graphs
+    from gpurnn.kernels.cuda.launching import Kernel
+
+    class Nothing:
+        """In place of a kernel that is loaded: a launch that launches nothing."""
+
+        def __call__(self, *arguments, **options):
+            pass
+
+    print("\nHost µs of a whole call (T 100, B 1, H 8; least of 200), the launches of our kernels")
+    print("stubbed out, CuPy's own operations not: on an emulated device they run on the host.\n")
+    layer = gpurnn.Recurrent(CELLS[options.cell[0]], 8, 8, device="cuda", rng=0)
+    x, real = cupy.zeros((100, 1, 8), np.float32), Kernel._function_here
+    for schedule in ("stepwise", "persistent")[: 1 if layer.cell.late else 2]:
+        gpurnn.cuda.schedule(schedule)
+        layer(x)  # compiles
+        Kernel._function_here = lambda kernel: Nothing()
+        graphs._graphs.clear()  # those recorded from now on hold nothing
+        try:
+            print(f"{layer.cell.name:<12}{schedule:<12}{1e6 * least_of(lambda: layer(x)):>8.0f}")
+        finally:
+            Kernel._function_here = real
+            graphs._graphs.clear()
+            gpurnn.cuda.schedule("auto")
+
+
+def least_of(call, rounds=200):
+    """The least time of many calls, in seconds."""
+    times = []
+    for _ in range(rounds):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return min(times)
+
+
+KERNEL_NAMES = (
+    "persistent_forward", "persistent_backward", "last_backward_step", "late_backward_step",
+    "gate_backward_step", "forward_step", "backward_step", "gate_step", "late_step",
+)  # fmt: skip
+
+
+def _shape(text):
+    try:
+        batch, hidden = (int(part) for part in text.split(","))
+    except ValueError:
+        batch = hidden = 0
+    if min(batch, hidden) < 1:
+        raise argparse.ArgumentTypeError(f"expected B,H, two whole numbers, got {text!r}")
+    return batch, hidden
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser("python -m bench.cuda_static", description=__doc__)
+    parser.add_argument("--cell", action="append", choices=list(CELLS), help="repeatable")
+    parser.add_argument("--dtype", action="append", choices=["float32", "float64"])
+    parser.add_argument("--capability", action="append", choices=CAPABILITIES)
+    parser.add_argument("--shape", action="append", type=_shape, metavar="B,H")
+    options = parser.parse_args(arguments)
+    options.cell = options.cell or list(CELLS)
+    options.dtype = options.dtype or ["float32", "float64"]
+    options.capability = options.capability or list(CAPABILITIES)
+    options.shape = options.shape or SHAPES
+    try:
+        import cuda.bindings.nvjitlink  # noqa: F401
+        import cupy  # noqa: F401
+    except ImportError as error:
+        print(f"skipped: {error}; pip install 'gpurnn[cuda13]', or [cuda12]")
+        return 0
+    table_of_shapes(options)
+    table_of_accesses(options)
+    table_of_host_time(options)
+    return 1 if table_of_kernels(options) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

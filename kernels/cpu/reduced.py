@@ -1,0 +1,66 @@
+"""Weights in fewer bits, for inference with few sequences: it waits for weights, not for sums.
+
+- bfloat16: the upper half of a float32, rounded to nearest; 8 bits of mantissa.
+- int8: whole numbers from -127 to 127 times a scale for each row, its largest number's 127th.
+
+Sums, biases and states remain float32: weights become float32 again in registers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .simd import lanes_of
+
+KINDS = ("bfloat16", "int8")
+
+
+@dataclass(frozen=True)
+class ReducedWeights:
+    """As a tuple of weights (w_ih, w_hh, b_ih, b_hh), the former two reduced.
+
+    Rows are padded with zeros to whole vectors. `scale_ih`, `scale_hh` (G H,) belong to int8's
+    rows; of bfloat16 they are empty.
+    """
+
+    w_ih: np.ndarray
+    w_hh: np.ndarray
+    scale_ih: np.ndarray
+    scale_hh: np.ndarray
+    b_ih: np.ndarray | None
+    b_hh: np.ndarray | None
+    input_size: int
+    hidden_size: int
+
+    def expanded(self):
+        """The tuple of weights in float32 that these stand for."""
+        w_ih = _expand(self.w_ih, self.scale_ih, self.input_size)
+        return w_ih, _expand(self.w_hh, self.scale_hh, self.hidden_size), self.b_ih, self.b_hh
+
+
+def _expand(w, scale, width):
+    if w.dtype == np.int8:
+        return w[:, :width] * scale[:, None]
+    return np.ascontiguousarray((w[:, :width].astype(np.uint32) << 16).view(np.float32))
+
+
+def _reduce(w, kind):
+    padded = -(-w.shape[1] // lanes_of(w.dtype)) * lanes_of(w.dtype)
+    target = np.zeros((len(w), padded), np.int8 if kind == "int8" else np.uint16)
+    if kind == "int8":
+        largest = np.abs(w).max(axis=1)
+        scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
+        target[:, : w.shape[1]] = np.rint(w / scale[:, None])
+        return target, scale.astype(np.float32)
+    bits = w.view(np.uint32)
+    target[:, : w.shape[1]] = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return target, np.empty(0, np.float32)
+
+
+def reduce_weights(weights, kind):
+    """Reduce a tuple (w_ih, w_hh, b_ih, b_hh), finite numbers in float32, to one of KINDS."""
+    w_ih, w_hh, b_ih, b_hh = weights
+    (small_ih, scale_ih), (small_hh, scale_hh) = _reduce(w_ih, kind), _reduce(w_hh, kind)
+    return ReducedWeights(
+        small_ih, small_hh, scale_ih, scale_hh, b_ih, b_hh, w_ih.shape[1], w_hh.shape[1]
+    )

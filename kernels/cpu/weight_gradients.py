@@ -1,0 +1,81 @@
+"""What follows the time loop backward: the gates' gradients of all steps, times what they met."""
+
+import numpy as np
+
+from .blocks import ROWS
+from .compiling import kernel
+from .forward import BLOCK_ROWS
+from .gradients import (
+    DEPTH,
+    GROUPS,
+    add_group,
+    column_sums,
+    empty_group,
+    empty_slice,
+    pack_group,
+    pack_slice,
+)
+from .product import multiply_panels
+from .simd import REGISTER_BYTES
+
+
+@kernel("write_input_gradients")
+def write_input_gradients(dxg, valid, wx, dx, resume):
+    """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
+    depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
+    dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
+    for first in range(0, valid.size, BLOCK_ROWS):
+        rows = valid[first : first + BLOCK_ROWS]
+        multiply_panels(
+            dxg_flat, rows * depth, rows.size, np.intp(1), depth, wx, dx_flat, rows * inputs,
+            inputs, resume,
+        )  # fmt: skip
+
+
+@kernel("add_weight_gradients")
+def add_weight_gradients(
+    dxg, dhg, apart, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
+):
+    """Add what the units first .. last - 1 of all gates contribute; `early` gates saw h, not gated.
+
+    `valid` numbers the rows (t, b) of dxg (T, B, G, H'), x, h and gated that count. dxg is dhg
+    unless `apart`. The biases' gradients may be empty.
+    """
+    gates, padded = dxg.shape[2:]
+    hidden, inputs, units = dw_hh.shape[1], dw_ih.shape[1], last - first
+    dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
+    x_flat, h_flat, gated_flat = x.reshape(-1), h.reshape(-1), gated.reshape(-1)
+    dw_ih_flat, dw_hh_flat = dw_ih.reshape(-1), dw_hh.reshape(-1)
+    rows, x_rows, h_rows = valid * (gates * padded), valid * inputs, valid * padded
+    x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(hidden, dx_flat)
+    gated_slice = empty_slice(hidden if early < gates else np.intp(0), dx_flat)
+    packed, packed_offsets = empty_group(dx_flat)
+    sums = np.empty(units + REGISTER_BYTES // dxg.itemsize, dxg.dtype)
+    for k0 in range(0, valid.size, DEPTH):
+        depth = min(DEPTH, valid.size - k0)
+        pack_slice(x_flat, x_rows, k0, depth, inputs, x_slice)
+        pack_slice(h_flat, h_rows, k0, depth, hidden, h_slice)
+        if early < gates:
+            pack_slice(gated_flat, h_rows, k0, depth, hidden, gated_slice)
+        for gate in range(gates):
+            seen = h_slice if gate < early else gated_slice
+            for i in range(first, last, GROUPS * ROWS):
+                some, column, row = (
+                    min(GROUPS * ROWS, last - i),
+                    gate * padded + i,
+                    gate * hidden + i,
+                )
+                pack_group(dx_flat, rows, k0, depth, column, some, packed, packed_offsets)
+                add_group(packed, packed_offsets, some, depth, x_slice, dw_ih_flat, row, inputs)
+                if apart:
+                    pack_group(dh_flat, rows, k0, depth, column, some, packed, packed_offsets)
+                add_group(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, hidden)
+            if db_ih.size:
+                row = gate * hidden + first
+                column_sums(dx_flat, rows, k0, depth, gate * padded + first, units, sums)
+                for i in range(units):
+                    db_ih[row + i] += sums[i]
+                if apart:
+                    column_sums(dh_flat, rows, k0, depth, gate * padded + first, units, sums)
+                for i in range(units):
+                    db_hh[row + i] += sums[i]

@@ -1,0 +1,94 @@
+"""The stepwise schedule: each step is one fused kernel, or two for a two-phase cell.
+
+Between the first launch and the last nothing is allocated, read back or waited for, and the
+launches get addresses, no arrays; a loop that comes again is one graph (see `graphs`). What the
+arrays hold is told in `forward` and `backward`.
+"""
+
+import cupy
+
+from . import graphs
+from .backward import backward_step, gate_backward_step, last_backward_step, late_backward_step
+from .forward import forward_step, gate_step, late_step
+from .tiles import BLOCK, grid
+
+
+def _rows(a):
+    """Pointers to a[0], a[1], ... as ints."""
+    return [a.data.ptr + t * a.strides[0] for t in range(len(a))]
+
+
+def _address(a):
+    return a.data.ptr
+
+
+def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved, gated, keep):
+    """All steps; writes history, `y`, and what a tape keeps of every step."""
+    kept = cupy.empty((xg.shape[1], cell.kept, w_hh.shape[1]), xg.dtype)
+    arrays = (w_hh, *biases, xg, history, ends, y, saved, gated, kept)
+    key = (cell, xg.shape, xg.dtype, y.shape, reverse, column, keep, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_forward(cell, *arrays, reverse, column, keep))
+
+
+def _launch_forward(
+    cell, w_hh, b_ih, b_hh, xg, history, ends, y, saved, gated, kept, reverse, column, keep
+):  # fmt: skip
+    (steps, batch), hidden, dtype = xg.shape[:2], w_hh.shape[1], xg.dtype
+    slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
+    xg_rows, saved_rows, gated_rows = _rows(xg), _rows(saved), _rows(gated)
+    y_rows, y_stride = _rows(y[:, :, column:]), y.shape[2]
+    blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
+    late = [_address(a[early:]) for a in (b_ih, b_hh, w_hh)]
+    b_ih, b_hh, w_hh, ends, kept = map(_address, (b_ih, b_hh, w_hh, ends, kept))
+    step = (late_step if cell.late else forward_step)(cell, dtype)
+    gate = gate_step(cell, dtype) if cell.late else None
+    for t in reversed(range(steps)) if reverse else range(steps):
+        before, after = (t + 1, t) if reverse else (t, t + 1)
+        old, new, kept_step = slot[before % slots], slot[after % slots], t if keep else 0
+        lead = (t, ends, batch, hidden, xg_rows[t])
+        tail = (old, new, plane, y_rows[t], y_stride, saved_rows[kept_step], int(keep))
+        if cell.late:
+            q = gated_rows[kept_step]
+            gate(blocks, BLOCK, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, old, plane, q, kept)
+            step(blocks, BLOCK, *lead, *late, q, kept, *tail)
+        else:
+            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *tail)
+
+
+def run_backward(cell, w_hh, history, saved, ends, reverse, dy, column, carry, dxg, dhg):
+    """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
+    carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
+    arrays = (w_hh, history, saved, ends, dy, carry, dxg, dhg, carried)
+    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, reverse, column, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_backward(cell, *arrays, reverse, column))
+
+
+def _launch_backward(
+    cell, w_hh, history, saved, ends, dy, carry, dxg, dhg, carried, reverse, column
+):
+    (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
+    plane, carry_plane = history[0].size, batch * hidden
+    slot, saved_rows = _rows(history[0]), _rows(saved)
+    dxg_rows, dhg_rows = _rows(dxg), _rows(dhg)
+    dy_rows, dy_stride = _rows(dy[:, :, column:]), dy.shape[2]
+    blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
+    w_hh, ends, carry, carried = map(_address, (w_hh, ends, carry, carried))
+    step = (late_backward_step if cell.late else backward_step)(cell, dtype)
+    gate = gate_backward_step(cell, dtype) if cell.late else None
+    later = None
+    for t in range(steps) if reverse else reversed(range(steps)):
+        before, after = (t + 1, t) if reverse else (t, t + 1)
+        old, new, dh = slot[before], slot[after], dhg_rows[t if later is None else later]
+        step(
+            blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, dy_rows[t],
+            dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
+            carried if cell.late else dhg_rows[t],
+        )  # fmt: skip
+        if cell.late:
+            gate(
+                blocks, BLOCK, t, ends, batch, hidden, w_late, old, plane, saved_rows[t], carry,
+                carry_plane, dxg_rows[t], carried,
+            )  # fmt: skip
+        later = t
+    last = last_backward_step(cell, dtype)
+    last(blocks, BLOCK, batch, hidden, dhg_rows[later], w_hh, carry)

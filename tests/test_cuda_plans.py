@@ -1,0 +1,58 @@
+"""The persistent schedule's layouts hold what they must for any sizes; no GPU is needed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpurnn import cells
+
+pytest.importorskip("cupy", reason="CUDA kernels need CuPy")
+pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cuda")
+
+from gpurnn.kernels.cuda.persistent_block import THREADS  # noqa: E402
+from gpurnn.kernels.cuda.plans import Device, choose, persistent_plan  # noqa: E402
+
+DEVICE = Device("a device", (9, 0), 132, 227 * 1024, 1.7, (128, 64))
+SMALL = Device("a small device", (7, 5), 30, 64 * 1024, 1.5, (64, 2))
+FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 1100), st.integers(1, 300),
+    st.sampled_from([FLOAT32, FLOAT64]), st.sampled_from([DEVICE, SMALL]), st.booleans(),
+)  # fmt: skip
+def test_plan_covers_the_work_and_fits(gates, hidden, batch, dtype, device, backward):
+    plan = persistent_plan(gates, hidden, batch, dtype, device, backward)
+    if plan is None:
+        # Not even eight units' weights fit beside a sequence, or they need too many blocks.
+        room = device.shared_bytes // dtype.itemsize
+        assert 8 * gates * hidden * min(device.multiprocessors, 132) > room or hidden > 240
+        return
+    assert plan.blocks * plan.units >= hidden > (plan.blocks - 1) * plan.units
+    assert plan.groups * plan.group_rows >= batch > (plan.groups - 1) * plan.group_rows
+    assert plan.blocks * plan.groups <= device.multiprocessors
+    assert plan.rows % plan.tile_rows == 0 and plan.passes * plan.rows >= plan.group_rows
+    assert plan.rows * plan.units <= THREADS
+    assert 1 <= plan.parts <= plan.chunks
+    assert plan.column_tiles * 8 >= (plan.units if backward else gates * plan.units)
+    assert plan.sums_pitch % 32 == plan.units % 32 and plan.sums_pitch >= plan.column_tiles * 8
+    weights = plan.column_tiles * 8 * plan.chunks * 512
+    assert weights + plan.rows * plan.chunks * 512 < plan.shared_bytes <= device.shared_bytes
+
+
+def choice(cell=cells.LSTM, hidden=256, batch=32, steps=100, wanted="auto", device=DEVICE):
+    return choose(cell, hidden, batch, steps, FLOAT32, True, wanted, device)
+
+
+def test_choice():
+    assert choice() is not None
+    assert choice(wanted="stepwise") is None
+    assert choice(hidden=4096) is None
+    assert choice(cell=cells.GRU_RESET_BEFORE) is None
+    assert choice(device=replace(DEVICE, cooperative=False)) is None
+    assert choice(steps=2**32) is None, "the barrier's counter would overflow"
+    assert choice(hidden=1024) is not None
+    assert choice(hidden=1024, device=SMALL) is None, "the weights are larger than the chip"

@@ -1,0 +1,35 @@
+"""The examples of online learning and of the classic networks learn what they say they learn."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+def load(name):
+    path = Path(__file__).parent.parent / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rtrl_learns_online(capsys):
+    """A guess costs 1 bit; every method falls far below it within fewer steps than the example."""
+    losses = load("rtrl_online").main(steps=1200)
+    assert losses["exact"] < 0.1
+    assert all(loss < 0.6 for loss in losses.values()), losses
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_elman_finds_the_syllables(capsys):
+    consonants, vowels = load("elman_letters").main(updates=60)
+    assert vowels < 0.2
+    assert consonants == pytest.approx(1.58, abs=0.2)  # log2 of three that are as likely
+    assert "bits a letter" in capsys.readouterr().out
+
+
+def test_jordan_moves_by_plans(capsys):
+    """Standing still at the best place costs 0.32."""
+    assert load("jordan_plans").main(updates=1000) < 0.1
+    assert "circle" in capsys.readouterr().out
