@@ -8,6 +8,7 @@ from .layers import (
     GRU,
     LSTM,
     RNN,
+    Attention,
     ElmanNetwork,
     Embedding,
     JordanNetwork,
@@ -18,11 +19,15 @@ from .layers import (
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
 from .learning.clipping import clip_grad_norm
+from .learning.ctc import ctc_loss
+from .learning.ctc_decoding import ctc_beam_decode, ctc_greedy_decode
 from .learning.interruption import Interrupted
 from .learning.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from .learning.optimizers import SGD, Adam, AdamW, RMSprop
 from .learning.rtrl import RTRL
 from .learning.training import NonFiniteLoss, Trainer
+from .models.decoding import Hypothesis
+from .models.encoder_decoder import EncoderDecoder
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
 
@@ -36,9 +41,12 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Attention",
     "CheckpointError",
     "ElmanNetwork",
     "Embedding",
+    "EncoderDecoder",
+    "Hypothesis",
     "Interrupted",
     "JordanNetwork",
     "LanguageModel",
@@ -53,6 +61,9 @@ __all__ = [
     "Vocabulary",
     "cells",
     "clip_grad_norm",
+    "ctc_beam_decode",
+    "ctc_greedy_decode",
+    "ctc_loss",
     "cuda",
     "get_num_threads",
     "mean_squared_error",

@@ -133,3 +133,20 @@ def check_size(n, name):
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"{name}: expected an integer of at least 1, got {n!r}")
     return int(n)
+
+
+def check_lengths(lengths, name, batch, low, high=None):
+    """Lengths of sequences, integers (B,) from `low` to `high`, as a NumPy array on the host."""
+    try:
+        lengths = to_numpy(lengths)
+    except ValueError:
+        raise ValueError(f"{name}: expected ({batch},), got {lengths!r}") from None
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got {lengths.dtype}")
+    if lengths.shape != (batch,):
+        raise ValueError(f"{name}: expected ({batch},), got {lengths.shape}")
+    wrong = lengths[(lengths < low) | (lengths > (lengths if high is None else high))]
+    if wrong.size:
+        limits = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ValueError(f"{name}: expected {limits}, got {wrong[0]}")
+    return lengths.astype(np.intp)

@@ -1,5 +1,6 @@
 """Layers: parameters, shapes and checks around the kernels."""
 
+from .attention import Attention
 from .elman_network import ElmanNetwork
 from .embedding import Embedding
 from .jordan_network import JordanNetwork
@@ -12,6 +13,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "ElmanNetwork",
     "Embedding",
     "JordanNetwork",

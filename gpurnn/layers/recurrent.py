@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..arrays import check_array, check_size, is_cupy, kernels_of, module_of
+from ..arrays import check_array, check_lengths, check_size, kernels_of, module_of
 from .layer import Layer
 from .recompute import RecomputedRecurrence
 from .stream import Stream
@@ -283,15 +283,5 @@ def _check_lengths(lengths, steps, batch):
     """The lengths as integers on the host; None where all are the number of steps."""
     if lengths is None:
         return None
-    try:
-        lengths = lengths.get() if is_cupy(lengths) else np.asarray(lengths)
-    except ValueError:
-        raise ValueError(f"lengths: expected ({batch},), got {lengths!r}") from None
-    if lengths.dtype.kind not in "iu":
-        raise TypeError(f"lengths: expected integers, got {lengths.dtype}")
-    if lengths.shape != (batch,):
-        raise ValueError(f"lengths: expected ({batch},), got {lengths.shape}")
-    if lengths.min() < 1 or lengths.max() > steps:
-        wrong = lengths[(lengths < 1) | (lengths > steps)][0]
-        raise ValueError(f"lengths: expected 1 to {steps}, got {wrong}")
-    return None if (lengths == steps).all() else lengths.astype(np.intp)
+    lengths = check_lengths(lengths, "lengths", batch, 1, steps)
+    return None if (lengths == steps).all() else lengths

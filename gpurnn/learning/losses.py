@@ -6,7 +6,8 @@ from ..arrays import FLOATS, adopt, check_array, device_of, kernels_of, module_o
 from ..kernels import loss_maps
 
 
-def _check_floats(a, name):
+def check_floats(a, name):
+    """`a` as a contiguous array of float32 or float64, not empty; TypeError, ValueError."""
     a = adopt(a, name)
     if a.dtype not in FLOATS:
         raise TypeError(f"{name}: expected float32 or float64, got {a.dtype}")
@@ -35,7 +36,7 @@ def softmax_cross_entropy(logits, targets, ignore_index=-100):
         If dtypes, devices or shapes do not fit, or a target is out of range (on CUDA finding
         that out would mean to wait for the device: there the loss is NaN).
     """
-    logits = _check_floats(logits, "logits")
+    logits = check_floats(logits, "logits")
     if logits.ndim < 1:
         raise ValueError("logits: expected (..., V), got ()")
     device, classes = device_of(logits), logits.shape[-1]
@@ -53,7 +54,7 @@ def softmax_cross_entropy(logits, targets, ignore_index=-100):
 
 
 def _mean_of_map(function, factor, prediction, target, names):
-    prediction = _check_floats(prediction, names[0])
+    prediction = check_floats(prediction, names[0])
     device = device_of(prediction)
     target = check_array(target, names[1], device, prediction.dtype, prediction.shape)
     xp = module_of(device)

@@ -3,14 +3,15 @@
 import numpy as np
 
 from gpurnn.arrays import to_device, to_numpy
-from gpurnn.layers import GRU, LSTM, RNN, Embedding, Layer, Linear
+from gpurnn.layers import GRU, LSTM, RNN, Embedding, Linear
 from gpurnn.learning.losses import softmax_cross_entropy
+from gpurnn.models.assembly import Assembly
 from gpurnn.models.sampling import Sampler
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
-class LanguageModel(Layer):
+class LanguageModel(Assembly):
     """Says which symbol comes next (Mikolov et al. 2010), as a network of layers.
 
     vocabulary_size, embedding_size, hidden_size, num_layers: sizes, each at least 1.
@@ -29,36 +30,17 @@ class LanguageModel(Layer):
     ):  # fmt: skip
         if cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
-        super().__init__(dtype, device, rng)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected a number from 0 on and below 1, got {dropout!r}")
-        self.dropout = dropout
+        super().__init__(dropout, dtype, device, rng)
         common = {"dtype": dtype, "device": device, "rng": self.rng}
-        self._parts = {
-            "embedding": Embedding(vocabulary_size, embedding_size, **common),
-            "recurrent": CELLS[cell](
-                embedding_size, hidden_size, num_layers, dropout=dropout, **common
-            ),
-            "output": Linear(hidden_size, vocabulary_size, **common),
-        }
-        self._gather()
-
-    def _gather(self):
-        for kind in ("params", "grads"):
-            arrays = {
-                f"{part}.{name}": array
-                for part, layer in self._parts.items()
-                for name, array in getattr(layer, kind).items()
+        self._assemble(
+            {
+                "embedding": Embedding(vocabulary_size, embedding_size, **common),
+                "recurrent": CELLS[cell](
+                    embedding_size, hidden_size, num_layers, dropout=dropout, **common
+                ),
+                "output": Linear(hidden_size, vocabulary_size, **common),
             }
-            setattr(self, kind, arrays)
-
-    def to(self, device):
-        """Move all parameters to "cpu" or "cuda", in place; returns the model."""
-        for layer in self._parts.values():
-            layer.to(device)
-        self.device = device
-        self._gather()
-        return self
+        )
 
     def __call__(self, indices, state=None):
         """Logits for the symbol after each: without dropout, keeping nothing.
@@ -95,17 +77,6 @@ class LanguageModel(Layer):
             back_embedding(drop_embedded(dembedded))
 
         return loss, state, backward
-
-    def _drop(self, values):
-        """(values with a share dropped, the function that drops the same of a gradient)."""
-        if self.dropout == 0:
-            return values, lambda gradient: gradient
-        seed = int(self.rng.integers(2**63))
-
-        def drop(array):
-            return self.kernels.dropout(array, self.dropout, seed)
-
-        return drop(values), drop
 
     def generate(self, prompt, length, sampler=None):
         """Symbols that follow a prompt, one by one, the state carried along.

@@ -1,6 +1,13 @@
 """The CPU's kernels, behind the functions that `gpurnn.kernels.cuda` has too."""
 
 from .activations import activate, activate_backward
+from .attention import (
+    additive_scores,
+    additive_scores_backward,
+    attention_softmax,
+    attention_softmax_backward,
+)
+from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
@@ -9,6 +16,7 @@ from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence, directions_apart
+from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side
 
 __all__ = [
@@ -17,8 +25,15 @@ __all__ = [
     "Recurrence",
     "activate",
     "activate_backward",
+    "add_weighted_steps",
+    "additive_scores",
+    "additive_scores_backward",
     "apply_map",
+    "attention_softmax",
+    "attention_softmax_backward",
+    "ctc_loss",
     "directions_apart",
+    "dot_scores",
     "dropout",
     "embedding_backward",
     "embedding_forward",
@@ -31,4 +46,5 @@ __all__ = [
     "softmax_cross_entropy",
     "sum_of_squares",
     "transition",
+    "weighted_sums",
 ]

@@ -1,6 +1,16 @@
 """CUDA's kernels, behind the functions that `gpurnn.kernels.cpu` has too."""
 
 from .activations import activate, activate_backward
+from .attention import (
+    add_weighted_steps,
+    additive_scores,
+    additive_scores_backward,
+    attention_softmax,
+    attention_softmax_backward,
+    dot_scores,
+    weighted_sums,
+)
+from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
@@ -22,8 +32,15 @@ __all__ = [
     "Recurrence",
     "activate",
     "activate_backward",
+    "add_weighted_steps",
+    "additive_scores",
+    "additive_scores_backward",
     "apply_map",
+    "attention_softmax",
+    "attention_softmax_backward",
+    "ctc_loss",
     "directions_apart",
+    "dot_scores",
     "dropout",
     "embedding_backward",
     "embedding_forward",
@@ -35,4 +52,5 @@ __all__ = [
     "softmax_cross_entropy",
     "sum_of_squares",
     "transition",
+    "weighted_sums",
 ]

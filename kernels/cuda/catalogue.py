@@ -2,7 +2,9 @@
 
 from .. import activations, loss_maps, maps
 from . import (
+    attention,
     backward,
+    ctc,
     elementwise,
     embedding,
     forward,
@@ -62,6 +64,15 @@ def other_kernels(dtype):
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
+        attention.softmax_kernel(dtype),
+        attention.softmax_backward_kernel(dtype),
+        attention.additive_kernel(dtype),
+        attention.additive_query_kernel(dtype),
+        attention.additive_keys_kernel(dtype),
+        ctc.normaliser_kernel(dtype),
+        ctc.forward_kernel(dtype),
+        ctc.backward_kernel(dtype),
+        ctc.gradient_kernel(dtype),
         online_step.combine_kernel(dtype),
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
