@@ -12,7 +12,7 @@ import numpy as np
 from tests.cases import Problem, make_layer, random_numbers
 from tests.test_properties import train_all
 from gpurnn.kernels.cpu import simd
-for cell, batch in (("lstm", 5), ("gru_before", 5), ("gru", 1)):  # by sequences, by units
+for cell, batch in (("lstm", 5), ("gru_before", 1)):  # by sequences, by units
     problem = Problem(cell, B=batch)
     _, y, _, dx, _ = train_all(problem, random_numbers(problem))
     print(simd.REGISTER_BYTES, float(np.square(y).sum()), float(np.square(dx).sum()))
@@ -40,6 +40,6 @@ def run(environment, cache):
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_every_width_gives_the_same(width, expected, tmp_path):
     got = run({"GPURNN_VECTOR_BYTES": str(width)}, tmp_path)
-    assert [line[0] for line in got] == [width] * 3
+    assert [line[0] for line in got] == [width] * 2
     for here, there in zip(got, expected):
         assert here[1:] == pytest.approx(there[1:], rel=1e-5)  # float32 sums in another order

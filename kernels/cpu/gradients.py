@@ -18,6 +18,11 @@ TOGETHER = 4  # rows of a column sum added at once
 
 
 @inlined
+def _load_some(source, index, some, lanes):
+    return load(source, index) if some == lanes else load_part(source, index, some)
+
+
+@inlined
 def _copy(source, index, available, target, to, count):
     """Copy `count` numbers in whole vectors: what is written past them is of no account.
 
@@ -90,18 +95,16 @@ def column_sums(a, offsets, first, depth, column, units, sums):
     lanes = REGISTER_BYTES // a.itemsize
     whole = first + depth // TOGETHER * TOGETHER
     for j in range(0, units, lanes):
-        left, at = units - j, column + j
+        some, at = min(lanes, units - j), column + j
         total = broadcast(sums, 0)
-        if left >= lanes:
-            for k in range(first, whole, TOGETHER):
-                one, two = load(a, offsets[k] + at), load(a, offsets[k + 1] + at)
-                three, four = load(a, offsets[k + 2] + at), load(a, offsets[k + 3] + at)
-                total = total + ((one + two) + (three + four))
-            for k in range(whole, first + depth):
-                total = total + load(a, offsets[k] + at)
-        else:
-            for k in range(first, first + depth):
-                total = total + load_part(a, offsets[k] + at, left)
+        for k in range(first, whole, TOGETHER):
+            one = _load_some(a, offsets[k] + at, some, lanes)
+            two = _load_some(a, offsets[k + 1] + at, some, lanes)
+            three = _load_some(a, offsets[k + 2] + at, some, lanes)
+            four = _load_some(a, offsets[k + 3] + at, some, lanes)
+            total = total + ((one + two) + (three + four))
+        for k in range(whole, first + depth):
+            total = total + _load_some(a, offsets[k] + at, some, lanes)
         store(sums, j, total)
 
 
