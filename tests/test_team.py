@@ -19,7 +19,8 @@ def team(monkeypatch):
     """However little there is to do, let threads share it."""
     monkeypatch.setattr(threads, "STEP_WORTH_SHARING", 1)
     monkeypatch.setattr(threads, "LOOP_WORTH_SHARING", 0)
-    monkeypatch.setattr(threads, "REST", 0)
+    for name in ("REST", "LONGEST_REST", "_rest"):
+        monkeypatch.setattr(threads, name, 0)
     kept = gpurnn.get_num_threads()
     yield gpurnn.set_num_threads
     gpurnn.set_num_threads(kept)

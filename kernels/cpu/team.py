@@ -3,9 +3,9 @@
 The calling thread leads: it begins at once and alone. The others are admitted, at a step's
 beginning, when they have come; one that never comes is not missed, so that no number of busy
 or missing threads can block the loop. Between steps the members meet. Who waits, spins for some
-microseconds and then yields its core to whoever wants it; once that has happened to the leader,
-it sends the others home and goes on alone, for a core that others want too would hold up every
-step.
+microseconds and then yields its core to whoever wants it, be it the member that is waited for.
+If a wait is so long that others must be using that one's core, the leader sends the followers
+home and goes on alone.
 
 The members speak through an array of 64-bit integers (see `new_board`), with a cache line
 for each, read and written by atomic instructions.
@@ -24,7 +24,8 @@ from numba.extending import intrinsic
 from .compiling import inlined
 
 LINE = 16  # integers from one member's line to the next: neighbouring lines are fetched in pairs
-SPINS = 2000  # some tens of microseconds: longer than a step that is worth sharing
+SPINS = 500  # some ten microseconds
+PATIENCE = 2000  # spins and yields: a millisecond or less
 _ARRIVED, _CLOSED, _MEMBERS = 0, LINE, 2 * LINE
 # Of a member's line: the last meeting it has come to; the leader's also says how many share the
 # next even and odd step; a follower's, one more than the step from which it takes part.
@@ -188,7 +189,7 @@ def meet(board, member, members, number):
         while _read(board, _MEMBERS + other * LINE + _MET) < number:
             _wait(spins)
             spins += 1
-        long = long or spins > SPINS
+        long = long or spins > PATIENCE
     return long
 
 

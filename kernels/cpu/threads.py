@@ -72,8 +72,9 @@ LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other thread
 
 
 ALONE = new_board(1)  # for teams of one: nothing ever changes on it
-REST = 0.05  # seconds for which no team forms, once others have wanted the cores
-_rest_until = 0.0
+REST = 0.002  # seconds for which no team forms, once others have wanted the cores
+LONGEST_REST = 0.1  # it doubles each time that they still do
+_rest, _rest_until = REST, 0.0
 
 
 def team_size(steps, multiplications, meetings):
@@ -137,9 +138,12 @@ def run_team(function, members, arguments):
         for other in others:
             if not other.cancel():
                 other.result()
+        global _rest, _rest_until
         if was_disturbed(board):
-            global _rest_until
-            _rest_until = time.monotonic() + REST
+            _rest_until = time.monotonic() + _rest
+            _rest = min(2 * _rest, LONGEST_REST)
+        else:
+            _rest = REST
 
 
 def split(total, parts):
