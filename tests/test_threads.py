@@ -1,10 +1,14 @@
 """CPU kernels on any number of threads."""
 
 import multiprocessing
+import os
+import threading
+import time
 
 import pytest
 
 import gpurnn
+from gpurnn.kernels.cpu import threads as pool
 from tests.cases import CELLS, Problem, as_state, make_layer, random_numbers
 from tests.test_recurrent import check_against_reference
 
@@ -47,6 +51,29 @@ def test_a_forked_child_has_threads_of_its_own(threads):
     with multiprocessing.get_context("fork").Pool(1) as pool:
         got = pool.apply_async(_infer).get(timeout=60)
     assert (got == expected).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
+def test_workers_keep_off_the_core_of_their_caller(threads):
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core only")
+    threads(2)
+    seen = []
+
+    def look():
+        seen.append((threading.get_ident(), os.sched_getaffinity(0)))
+        time.sleep(0.01)  # so that each call has a thread of its own
+
+    for core in (min(cores), max(cores)):
+        pool._placement._core_here = lambda core=core: core
+        for _ in range(2):  # the worker may begin after the first
+            seen.clear()
+            pool.run_parallel(look, [(), ()])
+        assert dict(seen)[threading.get_ident()] == cores
+        assert {frozenset(a) for t, a in seen if t != threading.get_ident()} == {
+            frozenset(cores - {core})
+        }
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, None])

@@ -5,6 +5,7 @@ after a fork. Here concurrent calls share the pool, a forked child makes its own
 one thread does in a few microseconds never leaves the caller's.
 """
 
+import ctypes
 import os
 import threading
 import time
@@ -42,16 +43,16 @@ def set_num_threads(n):
     ValueError
         If `n` is not a whole number of at least 1.
     """
-    global _count, _pool
+    global _count, _pool, _placement
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"n: expected an integer of at least 1, got {n!r}")
     with _lock:
-        _count, _pool = n, None
+        _count, _pool, _placement = n, None, _Placement()
 
 
 def _forget_pool():
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _placement
+    _pool, _lock, _placement = None, threading.Lock(), _Placement()
 
 
 if hasattr(os, "register_at_fork"):
@@ -84,11 +85,49 @@ def team_size(steps, multiplications, meetings):
     return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
 
 
+class _Placement:
+    """Keeps the pool's threads off the core that the calling thread is on.
+
+    A system that wakes a thread may put it there, expecting its waker to sleep soon; but here the
+    waker works on, and the two would take turns on one core for some milliseconds. Only where
+    the system lets us know cores and choose among them (Linux).
+    """
+
+    def __init__(self):
+        self._workers, self._avoided = set(), None
+        library = ctypes.CDLL(None) if hasattr(os, "sched_setaffinity") else None
+        self._core_here = getattr(library, "sched_getcpu", None)
+
+    def register(self):
+        """By a worker, when it begins."""
+        self._workers.add(threading.get_native_id())
+        self._avoided = None
+
+    def avoid_this_core(self):
+        """By the calling thread, before it wakes workers."""
+        here = self._core_here() if self._core_here else -1
+        if here < 0 or here == self._avoided:
+            return
+        self._avoided = here
+        others = os.sched_getaffinity(0) - {here}
+        for worker in tuple(self._workers) if others else ():
+            try:
+                os.sched_setaffinity(worker, others)
+            except OSError:  # the worker has ended, or the system does not allow it
+                self._workers.discard(worker)
+
+
+_placement = _Placement()
+
+
 def _submit(function, calls):
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, _count - 1), thread_name_prefix="gpurnn")
+            _pool = ThreadPoolExecutor(
+                max(1, _count - 1), thread_name_prefix="gpurnn", initializer=_placement.register
+            )
+        _placement.avoid_this_core()
         # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
         return [_pool.submit(function, *arguments) for arguments in calls]
 
