@@ -188,7 +188,7 @@ def test_state_dict_and_device():
     assert np.array_equal(other(x)[0], network(x)[0])
     assert other.to("cpu") is other
     assert {id(p) for p in other.params.values()} == {
-        id(p) for part in (other._recurrent, other._linear) for p in part.params.values()
+        id(p) for part in other._parts.values() for p in part.params.values()
     }
 
 

@@ -4,9 +4,11 @@ import threading
 
 import numpy as np
 import pytest
+from numba import njit
 
 import gpurnn
 from gpurnn.kernels.cpu import threads
+from gpurnn.kernels.cpu.team import join
 from tests.cases import CELLS, Problem, as_parts, as_state, make_layer, random_numbers
 from tests.test_recurrent import check_against_reference
 
@@ -70,3 +72,17 @@ def test_teams_at_once_do_not_wait_for_each_other(team):
     for result in results:
         for got, wanted in zip(result, expected, strict=True):
             np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_leader_that_fails_leaves_nobody_waiting(team):
+    """Followers that have come, and were never let in, go home."""
+    team(3)
+
+    @njit(nogil=True)
+    def work(leads, board):
+        if leads:
+            raise ValueError("failed")
+        join(board, leads)
+
+    with pytest.raises(ValueError, match="failed"):
+        threads.run_team(work, 3, ())

@@ -1,16 +1,15 @@
 """Elman's network: recurrent hidden units and an output layer."""
 
-from ..arrays import check_array
+from ..arrays import check_array, check_ends
 from .activation import activated, activation_gradient, check_activation, zero_past_ends
-from .layer import Layer
+from .assembly import Assembly
 from .linear import Linear
 from .networks import RNN
-from .recurrent import _check_lengths as check_lengths
 
 OUTPUTS = ("identity", "tanh", "sigmoid", "softmax")
 
 
-class ElmanNetwork(Layer):
+class ElmanNetwork(Assembly):
     """The simple recurrent network of J. L. Elman, "Finding structure in time", 1990.
 
         h_t = f(W x_t + b + U h_{t-1} + b')      o_t = g(V h_t + c)
@@ -39,28 +38,12 @@ class ElmanNetwork(Layer):
         self.output = check_activation(output, "output", OUTPUTS)
         self.batch_first = bool(batch_first)
         common = {"bias": bias, "dtype": dtype, "device": device, "rng": self.rng}
-        self._recurrent = RNN(
+        recurrent = RNN(
             input_size, hidden_size, nonlinearity=nonlinearity, batch_first=batch_first, **common
         )
-        self._linear = Linear(hidden_size, output_size, **common)
-        self._gather()
-
-    def _gather(self):
-        for kind in ("params", "grads"):
-            arrays = {
-                f"{name}.{key}": array
-                for name, layer in (("recurrent", self._recurrent), ("output", self._linear))
-                for key, array in getattr(layer, kind).items()
-            }
-            setattr(self, kind, arrays)
-
-    def to(self, device):
-        """Move parameters and gradients to "cpu" or "cuda", in place; returns the network."""
-        self._recurrent.to(device)
-        self._linear.to(device)
-        self.device = device
-        self._gather()
-        return self
+        self._assemble(
+            {"recurrent": recurrent, "output": Linear(hidden_size, output_size, **common)}
+        )
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing.
@@ -78,8 +61,8 @@ class ElmanNetwork(Layer):
 
         Raises TypeError or ValueError as `Recurrent` does.
         """
-        h, state = self._recurrent(x, state, lengths)
-        y = activated(self, self.output, self._linear(h))
+        h, state = self._parts["recurrent"](x, state, lengths)
+        y = activated(self, self.output, self._parts["output"](h))
         return self._cut(y, lengths), state
 
     def forward(self, x, state=None, lengths=None):
@@ -88,8 +71,8 @@ class ElmanNetwork(Layer):
         `backward` takes the gradients by `y` and the final state, gives those by `x` and the
         initial state, and adds those by the parameters into `grads`.
         """
-        h, state, recurrent_backward = self._recurrent.forward(x, state, lengths)
-        a, linear_backward = self._linear.forward(h)
+        h, state, recurrent_backward = self._parts["recurrent"].forward(x, state, lengths)
+        a, linear_backward = self._parts["output"].forward(h)
         y = self._cut(activated(self, self.output, a), lengths)
 
         def backward(dy, dstate=None):
@@ -101,4 +84,4 @@ class ElmanNetwork(Layer):
 
     def _cut(self, a, lengths):
         steps, batch = a.shape[:2][:: -1 if self.batch_first else 1]
-        return zero_past_ends(a, check_lengths(lengths, steps, batch), self.batch_first)
+        return zero_past_ends(a, check_ends(lengths, steps, batch), self.batch_first)

@@ -2,11 +2,10 @@
 
 import math
 
-from ..arrays import check_array, check_size, module_of
+from ..arrays import check_array, check_ends, check_size, module_of
 from .activation import check_activation, zero_past_ends
 from .elman_network import OUTPUTS
 from .layer import Layer
-from .recurrent import _check_lengths as check_lengths
 
 NONLINEARITIES = ("tanh", "relu", "sigmoid")
 
@@ -92,7 +91,7 @@ class JordanNetwork(Layer):
         """
         x = self._time_major(x, "x", self.input_size, (None, None))
         (steps, batch), kernels, xp = x.shape[:2], self.kernels, module_of(self.device)
-        lengths = check_lengths(lengths, steps, batch)
+        lengths = check_ends(lengths, steps, batch)
         # What lies past the ends may be anything, NaN too, and meets zeros in products below.
         x = x if lengths is None else zero_past_ends(x.copy(), lengths, False)
         weights = {name: self._parameter(name) for name in self.params}

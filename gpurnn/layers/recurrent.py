@@ -3,9 +3,7 @@
 import math
 from functools import cached_property
 
-import numpy as np
-
-from ..arrays import check_array, check_lengths, check_size, kernels_of, module_of
+from ..arrays import check_array, check_ends, check_size, kernels_of, module_of
 from .layer import Layer
 from .recompute import RecomputedRecurrence
 from .stream import Stream
@@ -147,7 +145,7 @@ class Recurrent(Layer):
         x = self._check_sequences(x, "x", self.input_size)
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
-        lengths = _check_lengths(lengths, steps, batch)
+        lengths = check_ends(lengths, steps, batch)
         if steps == 1 and not keep and not self.bidirectional:
             return self._run_step(x, states)
         xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size
@@ -226,16 +224,9 @@ class Recurrent(Layer):
         return stacked[0] if self.cell.states == 1 else tuple(stacked)
 
     def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
-        if (
-            type(a) is np.ndarray and self.device == "cpu" and a.dtype == self.dtype
-            and a.ndim == 3 and a.shape[2] == width and a.size and a.flags.c_contiguous
-            and steps_and_batch[0] is None and not self.batch_first
-        ):  # fmt: skip
-            return a  # the usual case, in a tenth of the time
-        order = (1, 0) if self.batch_first else (0, 1)
-        lead = tuple(steps_and_batch[i] for i in order)
-        letters = tuple("TB"[i] if n is None else n for i, n in zip(order, lead))
-        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*letters, width))
+        lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
+        named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
+        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
         if a.shape[0] == 0 or a.shape[1] == 0:
             raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
         if self.batch_first:
@@ -277,11 +268,3 @@ class _Recurrences(dict):
         if self._recompute:
             made = RecomputedRecurrence(made, self._recompute)
         return self.setdefault(key, made)
-
-
-def _check_lengths(lengths, steps, batch):
-    """The lengths as integers on the host; None where all are the number of steps."""
-    if lengths is None:
-        return None
-    lengths = check_lengths(lengths, "lengths", batch, 1, steps)
-    return None if (lengths == steps).all() else lengths

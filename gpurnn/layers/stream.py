@@ -1,15 +1,13 @@
 """One step at a time, as fast as it can be: for audio, control, text as it is typed."""
 
-import numpy as np
-
 from ..arrays import check_array, check_size, module_of
 
 
 class Stream:
     """A layer that is fed step by step and keeps its state in between; from `layer.stream()`.
 
-    A step of a small layer takes some microseconds. It uses the layer's parameters, and follows
-    them when they change. Nothing is kept for a way back, and nothing is dropped.
+    It uses the layer's parameters, and follows them when they change. Nothing is kept for a way
+    back, and nothing is dropped.
 
     Attributes
     ----------
@@ -73,9 +71,4 @@ class Stream:
         return out
 
     def _checked(self, a, name, shape):
-        if (
-            type(a) is np.ndarray and a.shape == shape and a.dtype == self._layer.dtype
-            and a.flags.c_contiguous and self._layer.device == "cpu"
-        ):  # fmt: skip
-            return a
         return check_array(a, name, self._layer.device, self._layer.dtype, shape)

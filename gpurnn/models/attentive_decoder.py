@@ -3,7 +3,7 @@
 from gpurnn.arrays import module_of
 from gpurnn.kernels.activations import MAPS
 from gpurnn.layers import Attention, Linear
-from gpurnn.models.assembly import Assembly
+from gpurnn.layers.assembly import Assembly
 
 
 class AttentiveDecoder(Assembly):
@@ -20,7 +20,7 @@ class AttentiveDecoder(Assembly):
         self, layer, input_size, hidden_size, kind, num_layers, input_feeding, dropout, dtype,
         device, rng,
     ):  # fmt: skip
-        super().__init__(dropout, dtype, device, rng)
+        super().__init__(dtype, device, rng, dropout)
         common = {"dtype": dtype, "device": device, "rng": self.rng}
         self.input_feeding = bool(input_feeding)
         width = input_size + hidden_size if input_feeding else input_size

@@ -11,8 +11,8 @@ from gpurnn.arrays import (
     to_numpy,
 )
 from gpurnn.layers import GRU, LSTM, Embedding, Linear
+from gpurnn.layers.assembly import Assembly
 from gpurnn.learning.losses import softmax_cross_entropy
-from gpurnn.models.assembly import Assembly
 from gpurnn.models.attentive_decoder import AttentiveDecoder
 from gpurnn.models.decoding import beam_search, greedy_search
 
@@ -49,7 +49,7 @@ class EncoderDecoder(Assembly):
     ):  # fmt: skip
         if cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
-        super().__init__(dropout, dtype, device, rng)
+        super().__init__(dtype, device, rng, dropout)
         self.source_size = check_size(source_size, "source_size")
         self.target_size = check_size(target_size, "target_size")
         hidden_size = check_size(hidden_size, "hidden_size")

@@ -4,8 +4,8 @@ import numpy as np
 
 from gpurnn.arrays import to_device, to_numpy
 from gpurnn.layers import GRU, LSTM, RNN, Embedding, Linear
+from gpurnn.layers.assembly import Assembly
 from gpurnn.learning.losses import softmax_cross_entropy
-from gpurnn.models.assembly import Assembly
 from gpurnn.models.sampling import Sampler
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -30,7 +30,7 @@ class LanguageModel(Assembly):
     ):  # fmt: skip
         if cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
-        super().__init__(dropout, dtype, device, rng)
+        super().__init__(dtype, device, rng, dropout)
         common = {"dtype": dtype, "device": device, "rng": self.rng}
         self._assemble(
             {

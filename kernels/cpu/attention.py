@@ -11,7 +11,8 @@ import numpy as np
 from ..attention import score_gradient, score_term
 from ..specialise import specialise
 from .compiling import inlined, kernel
-from .functions import REPLACEMENTS, exp
+from .exponentials import exponentials
+from .functions import REPLACEMENTS
 from .simd import lanes_of, load, store, sum_lanes
 from .threads import run_parallel, shares, split
 
@@ -21,7 +22,7 @@ _OPERATIONS = 25  # of a hyperbolic tangent or an exponential, about
 
 @cache
 def _softmax_kernel(dtype):
-    lanes = lanes_of(dtype)
+    lanes, exponentiate = lanes_of(dtype), exponentials(dtype)
 
     @kernel(f"attention_softmax {dtype}")
     def run(scores, lengths, first, last):
@@ -30,19 +31,11 @@ def _softmax_kernel(dtype):
         for i in range(queries):
             for b in range(first, last):
                 length = lengths[b]
-                padded = (length + lanes - 1) // lanes * lanes
                 highest = scores[i, b, 0]
                 for j in range(length):
                     row[j] = scores[i, b, j]
                     highest = max(highest, row[j])
-                for j in range(length, padded):
-                    row[j] = -np.inf  # weighs nothing
-                total = load(row, 0) * 0
-                for j in range(0, padded, lanes):
-                    e = exp(load(row, j) - highest)
-                    store(row, j, e)
-                    total = e if j == 0 else total + e
-                whole = sum_lanes(total)
+                whole = exponentiate(row, length, highest)
                 for j in range(keys):
                     scores[i, b, j] = row[j] / whole if j < length else 0
 

@@ -112,11 +112,12 @@ def backward_units(cell, dtype):
         dgated, carried, dstate, reverse,
     ):  # fmt: skip
         steps, batch, _, padded = dxg.shape
-        hidden = w.shape[1]
+        states, hidden = carry.shape[0], w.shape[1]
         if leads:
-            carry[:, :, hidden:] = 0
-            for r in range(batch):
-                carry[:, r, :hidden] = dstate[:, rows[r]]
+            for s in range(states):
+                for r in range(batch):
+                    for j in range(padded):
+                        carry[s, r, j] = dstate[s, rows[r], j] if j < hidden else 0
         member, s0 = join(board, leads)
         if s0 < 0:
             return
@@ -152,7 +153,9 @@ def backward_units(cell, dtype):
             meet(board, member, members_before, steps * (meetings + 1) + 1)
         if leads:
             close(board, disturbed)
-            for r in range(batch):
-                dstate[:, rows[r]] = carry[:, r, :hidden]
+            for s in range(states):
+                for r in range(batch):
+                    for j in range(hidden):
+                        dstate[s, rows[r], j] = carry[s, r, j]
 
     return backward

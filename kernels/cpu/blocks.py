@@ -22,7 +22,7 @@ def panels_together(rows):
 
     Multiply-adds take 4 cycles and two begin in each: it takes 8 sums or more at a time.
     """
-    return max(1, min(4, ROWS // rows)) if rows <= ROWS // 2 else 1
+    return min(4, ROWS // rows)
 
 
 def _load_vectors(builder, pointers, vector):

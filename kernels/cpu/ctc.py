@@ -7,6 +7,7 @@ import numpy as np
 from ..alignments import IMPOSSIBLE, NONE, advance, retreat_to_blank, retreat_to_label
 from ..specialise import specialise
 from .compiling import inlined, kernel
+from .exponentials import exponentials
 from .functions import REPLACEMENTS, exp
 from .simd import lanes_of, load, select, store, store_part, sum_lanes
 from .threads import run_parallel, shares, split
@@ -48,7 +49,7 @@ def _largest(dtype):
 def _emit(dtype):
     """A function that writes the softmax of one sequence's logits, times a weight, into dlogits,
     and what each step emits: the log-probability of the blank and of each label."""
-    lanes = lanes_of(dtype)
+    lanes, exponentiate = lanes_of(dtype), exponentials(dtype)
 
     @inlined
     def emit(logits, b, steps, labels, blank, weight, dlogits, of_blank, of_labels):
@@ -60,14 +61,7 @@ def _emit(dtype):
             for k in range(classes):
                 row[k] = logits[t, b, k]
                 largest = max(largest, row[k])
-            for k in range(classes, padded):
-                row[k] = -np.inf  # weighs nothing
-            total = load(row, 0) * 0
-            for k in range(0, padded, lanes):
-                e = exp(load(row, k) - largest)
-                store(row, k, e)
-                total = e if k == 0 else total + e
-            whole = sum_lanes(total)
+            whole = exponentiate(row, classes, largest)
             first = (t * batch + b) * classes
             for k in range(0, classes, lanes):
                 some = min(lanes, classes - k)

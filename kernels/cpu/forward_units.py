@@ -152,8 +152,9 @@ def forward_units(cell, dtype):
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)
             for s in range(states):
                 for r in range(batch):
-                    history[s, ends[0, r], rows[r], :hidden] = state[s, rows[r]]
-                    history[s, ends[0, r], rows[r], hidden:] = 0
+                    for j in range(padded):
+                        number = state[s, rows[r], j] if j < hidden else 0
+                        history[s, ends[0, r], rows[r], j] = number
         member, s0 = join(board, leads)
         if s0 < 0:
             return
@@ -219,6 +220,7 @@ def forward_units(cell, dtype):
             close(board, disturbed)
             for s in range(states):
                 for r in range(batch):
-                    final[s, rows[r]] = history[s, ends[1, r], rows[r], :hidden]
+                    for j in range(hidden):
+                        final[s, rows[r], j] = history[s, ends[1, r], rows[r], j]
 
     return forward

@@ -14,7 +14,6 @@ from .simd import REGISTER_BYTES, broadcast, load, load_part, store
 
 DEPTH = 256  # of a slice: a panel this deep lies in the first-level cache
 GROUPS = 12  # of ROWS columns of the left factor, packed at a time: whole cache lines
-TOGETHER = 4  # rows of a column sum added at once
 
 
 @inlined
@@ -90,14 +89,15 @@ def add_group(packed, packed_offsets, some, depth, panels, c, row, width):
 def column_sums(a, offsets, first, depth, column, units, sums):
     """sums[0 .. units - 1] of the `units` columns from `column` on, over a slice's rows.
 
-    Slice by slice, so that float32 sums of very many rows keep their digits. Writes whole vectors.
+    Four rows at a time, and slice by slice, so that float32 sums of very many rows keep their
+    digits. Writes whole vectors.
     """
     lanes = REGISTER_BYTES // a.itemsize
-    whole = first + depth // TOGETHER * TOGETHER
+    whole = first + depth // 4 * 4
     for j in range(0, units, lanes):
         some, at = min(lanes, units - j), column + j
         total = broadcast(sums, 0)
-        for k in range(first, whole, TOGETHER):
+        for k in range(first, whole, 4):
             one = _load_some(a, offsets[k] + at, some, lanes)
             two = _load_some(a, offsets[k + 1] + at, some, lanes)
             three = _load_some(a, offsets[k + 2] + at, some, lanes)

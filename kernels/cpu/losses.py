@@ -5,14 +5,14 @@ from functools import cache
 import numpy as np
 
 from .compiling import kernel
-from .functions import exp
-from .simd import lanes_of, load, store, store_part, sum_lanes
+from .exponentials import exponentials
+from .simd import lanes_of, load, store_part
 from .threads import run_parallel, shares, split
 
 
 @cache
 def _softmax_kernel(dtype):
-    lanes = lanes_of(dtype)
+    lanes, exponentiate = lanes_of(dtype), exponentials(dtype)
 
     @kernel(f"softmax_cross_entropy {dtype}")
     def rows(logits, targets, ignored, scale, first, last, dlogits, losses):
@@ -22,20 +22,15 @@ def _softmax_kernel(dtype):
         gradient = dlogits.reshape(-1)
         for n in range(first, last):
             if targets[n] == ignored:
-                dlogits[n] = 0
+                for k in range(classes):
+                    dlogits[n, k] = 0
                 losses[n] = 0
                 continue
-            row[:classes] = logits[n]
-            row[classes:] = -np.inf  # weighs nothing
             largest = logits[n, 0]
-            for k in range(1, classes):
-                largest = max(largest, logits[n, k])
-            total = load(row, 0) * 0
-            for k in range(0, padded, lanes):
-                e = exp(load(row, k) - largest)
-                store(row, k, e)
-                total = e if k == 0 else total + e
-            whole = sum_lanes(total)
+            for k in range(classes):
+                row[k] = logits[n, k]
+                largest = max(largest, row[k])
+            whole = exponentiate(row, classes, largest)
             losses[n] = np.log(np.float64(whole)) + largest - logits[n, targets[n]]
             share = scale / whole
             for k in range(0, classes, lanes):

@@ -98,7 +98,8 @@ def pack_columns(source, starts, start_row, start_index, panels):
     flat = panels.reshape(-1)
     square = np.empty(lanes * lanes, source.dtype)
     all_starts = np.full(count * width, -1)
-    all_starts[: starts.size] = starts
+    for n in range(starts.size):
+        all_starts[n] = starts[n]
     for p in range(count):
         for w in range(width):
             n = p * width + w

@@ -61,6 +61,7 @@ def reduce_weights(weights, kind):
     """Reduce a tuple (w_ih, w_hh, b_ih, b_hh), finite numbers in float32, to one of KINDS."""
     w_ih, w_hh, b_ih, b_hh = weights
     (small_ih, scale_ih), (small_hh, scale_hh) = _reduce(w_ih, kind), _reduce(w_hh, kind)
+    b_ih, b_hh = (bias if bias is None else bias.copy() for bias in (b_ih, b_hh))
     return ReducedWeights(
         small_ih, small_hh, scale_ih, scale_hh, b_ih, b_hh, w_ih.shape[1], w_hh.shape[1]
     )

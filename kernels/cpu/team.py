@@ -199,6 +199,11 @@ def close(board, disturbed):
     _write(board, _CLOSED, 2 if disturbed else 1)
 
 
+def close_to_newcomers(board):
+    """From Python: as `close`, where the leader may have failed before it came to that."""
+    board[_CLOSED] = max(board[_CLOSED], 1)
+
+
 def was_disturbed(board):
     """Whether the leader sent the others home."""
     return board[_CLOSED] == 2

@@ -5,15 +5,20 @@ after a fork. Here concurrent calls share the pool, a forked child makes its own
 one thread does in a few microseconds never leaves the caller's.
 """
 
-import ctypes
 import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .team import new_board, was_disturbed
+from .placement import Placement
+from .team import close_to_newcomers, new_board, was_disturbed
 
 SMALL = 200_000  # multiplications and additions; below, waking a thread costs more than it saves
+STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
+LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
+REST = 0.002  # seconds for which no team forms, once others have wanted the cores
+LONGEST_REST = 0.1  # it doubles each time that they still do
+ALONE = new_board(1)  # for teams of one: nothing ever changes on it
 
 
 def _available_cores():
@@ -24,9 +29,8 @@ def _available_cores():
 
 _lock = threading.Lock()
 _count = _available_cores()
-_pool = None
-
-
+_pool, _placement = None, Placement()
+_rest, _rest_until = REST, 0.0
 _here = threading.local()  # `alone`: this thread's kernels run on it alone
 
 
@@ -47,12 +51,12 @@ def set_num_threads(n):
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"n: expected an integer of at least 1, got {n!r}")
     with _lock:
-        _count, _pool, _placement = n, None, _Placement()
+        _count, _pool, _placement = n, None, Placement()
 
 
 def _forget_pool():
     global _pool, _lock, _placement
-    _pool, _lock, _placement = None, threading.Lock(), _Placement()
+    _pool, _lock, _placement = None, threading.Lock(), Placement()
 
 
 if hasattr(os, "register_at_fork"):
@@ -68,56 +72,11 @@ def shares(work):
     return 1 if work < SMALL else _at_hand()
 
 
-STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
-LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
-
-
-ALONE = new_board(1)  # for teams of one: nothing ever changes on it
-REST = 0.002  # seconds for which no team forms, once others have wanted the cores
-LONGEST_REST = 0.1  # it doubles each time that they still do
-_rest, _rest_until = REST, 0.0
-
-
 def team_size(steps, multiplications, meetings):
     """How many threads should share the hidden units of a time loop; `multiplications` a step."""
     if steps * multiplications < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
         return 1
     return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
-
-
-class _Placement:
-    """Keeps the pool's threads off the core that the calling thread is on.
-
-    A system that wakes a thread may put it there, expecting its waker to sleep soon; but here the
-    waker works on, and the two would take turns on one core for some milliseconds. Only where
-    the system lets us know cores and choose among them (Linux).
-    """
-
-    def __init__(self):
-        self._workers, self._avoided = set(), None
-        library = ctypes.CDLL(None) if hasattr(os, "sched_setaffinity") else None
-        self._core_here = getattr(library, "sched_getcpu", None)
-
-    def register(self):
-        """By a worker, when it begins."""
-        self._workers.add(threading.get_native_id())
-        self._avoided = None
-
-    def avoid_this_core(self):
-        """By the calling thread, before it wakes workers."""
-        here = self._core_here() if self._core_here else -1
-        if here < 0 or here == self._avoided:
-            return
-        self._avoided = here
-        others = os.sched_getaffinity(0) - {here}
-        for worker in tuple(self._workers) if others else ():
-            try:
-                os.sched_setaffinity(worker, others)
-            except OSError:  # the worker has ended, or the system does not allow it
-                self._workers.discard(worker)
-
-
-_placement = _Placement()
 
 
 def _submit(function, calls):
@@ -174,6 +133,7 @@ def run_team(function, members, arguments):
     try:
         function(True, board, *arguments)
     finally:
+        close_to_newcomers(board)
         for other in others:
             if not other.cancel():
                 other.result()

@@ -1,6 +1,6 @@
-"""What models share: they are layers made of layers."""
+"""Layers made of layers."""
 
-from gpurnn.layers import Layer
+from .layer import Layer
 
 
 class Assembly(Layer):
@@ -9,7 +9,7 @@ class Assembly(Layer):
     dropout: share of the values that `_drop` sets to zero; for the rest see `Layer`.
     """
 
-    def __init__(self, dropout, dtype, device, rng):
+    def __init__(self, dtype, device, rng, dropout=0.0):
         super().__init__(dtype, device, rng)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: expected a number from 0 on and below 1, got {dropout!r}")
@@ -31,7 +31,7 @@ class Assembly(Layer):
             setattr(self, kind, arrays)
 
     def to(self, device):
-        """Move all parameters to "cpu" or "cuda", in place; returns the model."""
+        """Move all parameters to "cpu" or "cuda", in place; returns the whole."""
         for layer in self._parts.values():
             layer.to(device)
         self.device = device
