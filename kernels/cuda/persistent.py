@@ -6,6 +6,7 @@ What the arrays hold is told in `persistent_forward` and `persistent_backward`.
 import cupy
 import numpy as np
 
+from .extras import as_arguments
 from .persistent_backward import persistent_backward
 from .persistent_block import THREADS
 from .persistent_forward import COUNTER_PITCH, persistent_forward
@@ -33,21 +34,26 @@ def _column(a, column):
     return a.data.ptr + column * a.itemsize, a.shape[1] * a.shape[2], a.shape[2]
 
 
-def run_forward(cell, plan, w_hh, biases, xg, history, ends, reverse, y, column, saved, keep):
+def run_forward(
+    cell, plan, w_hh, extras, biases, xg, history, ends, reverse, y, column, saved, keep
+):
     """All steps; writes history, `y` and, if `keep`, `saved`."""
     (steps, batch), (slots, _, pitch) = xg.shape[:2], history.shape[1:]
     _launch(
         persistent_forward(cell, plan.tile_rows, xg.dtype), plan,
-        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, xg, *biases, w_hh, history, slots,
-        *_column(y, column), saved, int(keep),
+        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, xg, *biases, w_hh,
+        *as_arguments(extras), history, slots, *_column(y, column), saved, int(keep),
     )  # fmt: skip
 
 
-def run_backward(cell, plan, w_hh, history, saved, ends, reverse, dy, column, carry, dxg, dhg):
-    """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
+def run_backward(
+    cell, plan, w_hh, extras, history, saved, ends, reverse, dy, column, carry, dxg, dhg, dweights
+):
+    """All steps back; writes dxg, dhg and dweights, and turns `carry` into the gradient by the
+    initial state."""
     (steps, batch), pitch = dxg.shape[:2], history.shape[3]
     _launch(
         persistent_backward(cell, plan.tile_rows, dxg.dtype), plan,
-        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, w_hh, *_column(dy, column),
-        history, saved, carry, dxg, dhg,
+        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, w_hh,
+        *as_arguments(extras), *_column(dy, column), history, saved, carry, dxg, dhg, dweights,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import cupy
 
 from . import graphs
 from .backward import backward_step, gate_backward_step, last_backward_step, late_backward_step
+from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
 from .tiles import BLOCK, grid
 
@@ -22,16 +23,19 @@ def _address(a):
     return a.data.ptr
 
 
-def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved, gated, keep):
+def run_forward(
+    cell, w_hh, extras, biases, xg, history, ends, reverse, y, column, saved, gated, keep
+):
     """All steps; writes history, `y`, and what a tape keeps of every step."""
     kept = cupy.empty((xg.shape[1], cell.kept, w_hh.shape[1]), xg.dtype)
     arrays = (w_hh, *biases, xg, history, ends, y, saved, gated, kept)
-    key = (cell, xg.shape, xg.dtype, y.shape, reverse, column, keep, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_forward(cell, *arrays, reverse, column, keep))
+    more = as_arguments(extras)
+    key = (cell, xg.shape, xg.dtype, y.shape, reverse, column, keep, *more, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_forward(cell, *arrays, more, reverse, column, keep))
 
 
 def _launch_forward(
-    cell, w_hh, b_ih, b_hh, xg, history, ends, y, saved, gated, kept, reverse, column, keep
+    cell, w_hh, b_ih, b_hh, xg, history, ends, y, saved, gated, kept, extras, reverse, column, keep
 ):  # fmt: skip
     (steps, batch), hidden, dtype = xg.shape[:2], w_hh.shape[1], xg.dtype
     slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
@@ -49,27 +53,35 @@ def _launch_forward(
         tail = (old, new, plane, y_rows[t], y_stride, saved_rows[kept_step], int(keep))
         if cell.late:
             q = gated_rows[kept_step]
-            gate(blocks, BLOCK, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, old, plane, q, kept)
-            step(blocks, BLOCK, *lead, *late, q, kept, *tail)
+            gate(
+                blocks, BLOCK, t, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, *extras, old, plane,
+                q, kept,
+            )  # fmt: skip
+            step(blocks, BLOCK, *lead, *late, *extras, q, kept, *tail)
         else:
-            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *tail)
+            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *extras, *tail)
 
 
-def run_backward(cell, w_hh, history, saved, ends, reverse, dy, column, carry, dxg, dhg):
-    """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
+def run_backward(
+    cell, w_hh, extras, history, saved, ends, reverse, dy, column, carry, dxg, dhg, dweights
+):
+    """All steps back; writes dxg, dhg and dweights, and turns `carry` into the gradient by the
+    initial state."""
     carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
-    arrays = (w_hh, history, saved, ends, dy, carry, dxg, dhg, carried)
-    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, reverse, column, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_backward(cell, *arrays, reverse, column))
+    arrays = (w_hh, history, saved, ends, dy, carry, dxg, dhg, dweights, carried)
+    sizes, more = (dxg.shape, dxg.dtype, dy.shape, reverse, column), as_arguments(extras)
+    key = ("back", cell, *sizes, *more, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_backward(cell, *arrays, more, reverse, column))
 
 
 def _launch_backward(
-    cell, w_hh, history, saved, ends, dy, carry, dxg, dhg, carried, reverse, column
-):
+    cell, w_hh, history, saved, ends, dy, carry, dxg, dhg, dweights, carried, extras, reverse,
+    column,
+):  # fmt: skip
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
     slot, saved_rows = _rows(history[0]), _rows(saved)
-    dxg_rows, dhg_rows = _rows(dxg), _rows(dhg)
+    dxg_rows, dhg_rows, dweights_rows = _rows(dxg), _rows(dhg), _rows(dweights)
     dy_rows, dy_stride = _rows(dy[:, :, column:]), dy.shape[2]
     blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
     w_hh, ends, carry, carried = map(_address, (w_hh, ends, carry, carried))
@@ -80,14 +92,14 @@ def _launch_backward(
         before, after = (t + 1, t) if reverse else (t, t + 1)
         old, new, dh = slot[before], slot[after], dhg_rows[t if later is None else later]
         step(
-            blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, dy_rows[t],
-            dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
-            carried if cell.late else dhg_rows[t],
+            blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, *extras,
+            dy_rows[t], dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
+            *([carried] if cell.late else [dhg_rows[t], dweights_rows[t]]),
         )  # fmt: skip
         if cell.late:
             gate(
-                blocks, BLOCK, t, ends, batch, hidden, w_late, old, plane, saved_rows[t], carry,
-                carry_plane, dxg_rows[t], carried,
+                blocks, BLOCK, t, ends, batch, hidden, w_late, *extras, old, plane, saved_rows[t],
+                carry, carry_plane, dxg_rows[t], carried,
             )  # fmt: skip
         later = t
     last = last_backward_step(cell, dtype)
