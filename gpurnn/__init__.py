@@ -9,12 +9,15 @@ from .layers import (
     LSTM,
     RNN,
     Attention,
+    ChildSumTreeLSTM,
     ElmanNetwork,
     Embedding,
     JordanNetwork,
     Layer,
     Linear,
     Recurrent,
+    RecursiveNetwork,
+    TreeLSTM,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -30,6 +33,7 @@ from .models.decoding import Hypothesis
 from .models.encoder_decoder import EncoderDecoder
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
+from .trees import Trees
 
 __version__ = "0.1.0"
 
@@ -43,6 +47,7 @@ __all__ = [
     "AdamW",
     "Attention",
     "CheckpointError",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "EncoderDecoder",
@@ -55,9 +60,12 @@ __all__ = [
     "NonFiniteLoss",
     "RMSprop",
     "Recurrent",
+    "RecursiveNetwork",
     "Sampler",
     "Streams",
     "Trainer",
+    "TreeLSTM",
+    "Trees",
     "Vocabulary",
     "cells",
     "clip_grad_norm",

@@ -12,6 +12,7 @@ from . import (
     jordan,
     losses,
     online_step,
+    trees,
 )
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
@@ -81,5 +82,8 @@ def other_kernels(dtype):
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        trees.gather_kernel(dtype),
+        *(trees.forward_kernel(cell, dtype) for cell in _TREE_CELLS),
+        *(trees.backward_kernel(cell, dtype) for cell in _TREE_CELLS),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]
