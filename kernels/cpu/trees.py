@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from ..specialise import specialise, text_of
+from ..specialise import specialise, text_of_tree_cell
 from .compiling import inlined, kernel
 from .functions import REPLACEMENTS
 from .linear import multiply_rows, packed_weight
@@ -18,11 +18,6 @@ LEVEL_WORTH_SHARING = 4_000_000  # operations; below, threads wait longer than t
 
 def _compiled(function):
     return specialise(function, REPLACEMENTS, inlined)
-
-
-def _text(cell):
-    functions = (cell.forward, cell.backward, cell.forward_child, cell.backward_child)
-    return f"{cell.gates} {cell.states} " + " ".join(text_of(f) for f in functions if f)
 
 
 @inlined
@@ -62,7 +57,7 @@ def _forward(cell, dtype):
     function, carry = _compiled(cell.forward), _carry(cell)
     gates, saves = gather_part(cell.gates), scatter_part(cell.saved)
 
-    @kernel(f"tree_forward {_text(cell)} {dtype}")
+    @kernel(f"tree_forward {text_of_tree_cell(cell)} {dtype}")
     def forward(
         starts, ends, first, children, places, gate_places, summed, to_gates, to_child_gates,
         xg, gathered, hg, hf, hidden, states,
@@ -150,7 +145,7 @@ def _backward(cell, dtype):
     function, carry_back, received = _compiled(cell.backward), _carry_back(cell), _received(cell)
     saves, put_gates, add_hidden = gather_part(cell.saved), scatter_part(cell.gates), add_at(0)
 
-    @kernel(f"tree_backward {_text(cell)} {dtype}")
+    @kernel(f"tree_backward {text_of_tree_cell(cell)} {dtype}")
     def backward(
         starts, ends, first, children, places, gate_places, summed, from_gates, from_child_gates,
         hg, hf, states, dstates, dxg, dhg, dhf, dgathered, dgated, units,

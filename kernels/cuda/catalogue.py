@@ -59,6 +59,11 @@ def persistent_kernels(cell, dtype, capability):
     ]
 
 
+def tree_kernels(cell, dtype):
+    """The kernels of a tree's cell."""
+    return [trees.forward_kernel(cell, dtype), trees.backward_kernel(cell, dtype)]
+
+
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
@@ -83,7 +88,5 @@ def other_kernels(dtype):
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         trees.gather_kernel(dtype),
-        *(trees.forward_kernel(cell, dtype) for cell in _TREE_CELLS),
-        *(trees.backward_kernel(cell, dtype) for cell in _TREE_CELLS),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]

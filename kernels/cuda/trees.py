@@ -9,7 +9,7 @@ from functools import cache
 import cupy
 import numpy as np
 
-from ..specialise import specialise, text_of
+from ..specialise import specialise, text_of_tree_cell
 from .device import INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
 from .launching import Kernel
@@ -20,11 +20,6 @@ THREADS = 128
 
 def _compiled(function):
     return specialise(function, REPLACEMENTS, inlined)
-
-
-def _text(cell):
-    functions = (cell.forward, cell.backward, cell.forward_child, cell.backward_child)
-    return f"{cell.gates} {cell.states} " + " ".join(text_of(f) for f in functions if f)
 
 
 @cache
@@ -87,7 +82,7 @@ def forward_kernel(cell, dtype):
 
     f, i, n = floats(dtype), INTEGER, INTEGERS
     types = (i, i, i, i, n, n, n, f, f, f, f, f, i)
-    return Kernel(f"tree_forward {_text(cell)} {np.dtype(dtype)}", forward, types)
+    return Kernel(f"tree_forward {text_of_tree_cell(cell)} {np.dtype(dtype)}", forward, types)
 
 
 @cache
@@ -158,7 +153,7 @@ def backward_kernel(cell, dtype):
 
     f, i, n = floats(dtype), INTEGER, INTEGERS
     types = (i, i, i, i, n, n, n, n, f, f, f, f, f, f, i, f, f, f, f, f)
-    return Kernel(f"tree_backward {_text(cell)} {np.dtype(dtype)}", backward, types)
+    return Kernel(f"tree_backward {text_of_tree_cell(cell)} {np.dtype(dtype)}", backward, types)
 
 
 def _grid(nodes, units):
