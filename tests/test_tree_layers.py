@@ -77,9 +77,8 @@ def test_equals_node_by_node(kind, shape, device):
 
 
 def test_float32(device):
-    trees = gpurnn.Trees(SHAPES["forest"])
-    for kind in ("tanh", "child-sum"):
-        assert_like_reference(kind, trees, make_layer(kind, 19, "float32", device))
+    layer = make_layer("n-ary", 19, "float32", device)
+    assert_like_reference("n-ary", gpurnn.Trees(SHAPES["forest"]), layer)
 
 
 @st.composite
@@ -200,10 +199,12 @@ def test_threads_change_nothing(monkeypatch):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("kind", MAKE)
-def test_cuda_equals_cpu(kind):
+@pytest.mark.parametrize(
+    ("kind", "dtype", "hidden"),
+    [*((kind, "float64", 5) for kind in MAKE), ("n-ary", "float32", 40)],
+)
+def test_cuda_equals_cpu(kind, dtype, hidden):
     trees = gpurnn.Trees.concatenate([gpurnn.Trees(SHAPES["forest"]), gpurnn.Trees([-1])])
-    for dtype, hidden in (("float64", 5), ("float32", 40)):
-        expected = run_all(kind, trees, hidden, dtype, "cpu")
-        for a, b in zip(run_all(kind, trees, hidden, dtype, "cuda"), expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype] * np.abs(b).max())
+    expected = run_all(kind, trees, hidden, dtype, "cpu")
+    for a, b in zip(run_all(kind, trees, hidden, dtype, "cuda"), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype] * np.abs(b).max())
