@@ -45,3 +45,11 @@ def test_words_are_heard(capsys):
     """By chance one word in a hundred would be; the example itself trains twice as long."""
     assert load("ctc_alignment").main(updates=100) > 0.6
     assert "new words heard rightly" in capsys.readouterr().out
+
+
+def test_syntax_trees_are_read(capsys):
+    """The example itself trains four times as long."""
+    right, baseline = load("python_trees").main(updates=100)
+    assert baseline < 0.25
+    assert right > 0.4
+    assert "new roots told" in capsys.readouterr().out
