@@ -95,8 +95,8 @@ def check_array(a, name, device, dtype=None, shape=None, expected=None):
     ValueError (wrong shape), naming the argument.
     """
     if (
-        type(a) is np.ndarray and device == "cpu" and dtype is not None and a.dtype == dtype
-        and _fits(a.shape, shape) and a.flags.c_contiguous
+        dtype is not None and (type(a) is np.ndarray if device == "cpu" else is_cupy(a))
+        and a.dtype == dtype and _fits(a.shape, shape) and a.flags.c_contiguous
     ):  # fmt: skip
         return a  # the usual case, in a fraction of the time
     a = adopt(a, name)

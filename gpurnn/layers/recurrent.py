@@ -219,9 +219,11 @@ class Recurrent(Layer):
 
     def _state_of(self, states):
         """From L D arrays (S, B, H) to what the caller expects."""
-        xp = module_of(self.device)
-        stacked = states[0][:, None] if len(states) == 1 else xp.stack(states, axis=1)
-        return stacked[0] if self.cell.states == 1 else tuple(stacked)
+        if len(states) == 1:
+            parts = [states[0][i : i + 1] for i in range(self.cell.states)]
+        else:
+            parts = tuple(module_of(self.device).stack(states, axis=1))
+        return parts[0] if self.cell.states == 1 else tuple(parts)
 
     def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
         lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
@@ -246,12 +248,10 @@ class Recurrent(Layer):
             if isinstance(state, (tuple, list)):
                 got += f" of {len(state)}"
             raise TypeError(f"{name}: expected a tuple of {count} arrays, got {got}")
-        return xp.stack(
-            [
-                check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
-                for i, part in enumerate(state)
-            ]
-        )
+        parts = xp.empty((count, *shape), self.dtype)
+        for i, part in enumerate(state):
+            parts[i] = check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
+        return parts
 
 
 class _Recurrences(dict):

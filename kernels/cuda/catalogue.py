@@ -12,6 +12,7 @@ from . import (
     jordan,
     losses,
     online_step,
+    preparing,
 )
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
@@ -60,6 +61,8 @@ def persistent_kernels(cell, dtype, capability):
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
+        preparing.prepare_kernel(dtype),
+        preparing.valid_kernel(dtype),
         elementwise.dropout_kernel(dtype),
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),

@@ -3,12 +3,9 @@
 What the arrays hold is told in `persistent_forward` and `persistent_backward`.
 """
 
-import cupy
-import numpy as np
-
 from .persistent_backward import persistent_backward
 from .persistent_block import THREADS
-from .persistent_forward import COUNTER_PITCH, persistent_forward
+from .persistent_forward import persistent_forward
 
 
 def fits_together(kernel, plan, device):
@@ -17,8 +14,7 @@ def fits_together(kernel, plan, device):
     return plan.blocks * plan.groups <= resident * device.multiprocessors
 
 
-def _launch(kernel, plan, *arguments):
-    counters = cupy.zeros(plan.groups * COUNTER_PITCH, np.uint32)
+def _launch(kernel, plan, counters, *arguments):
     sizes = (plan.units, plan.group_rows, plan.rows, plan.chunks, plan.column_tiles, plan.parts)
     kernel.launch_together(
         plan.grid,
@@ -33,21 +29,23 @@ def _column(a, column):
     return a.data.ptr + column * a.itemsize, a.shape[1] * a.shape[2], a.shape[2]
 
 
-def run_forward(cell, plan, w_hh, biases, xg, history, ends, reverse, y, column, saved, keep):
-    """All steps; writes history, `y` and, if `keep`, `saved`."""
-    (steps, batch), (slots, _, pitch) = xg.shape[:2], history.shape[1:]
+def run_forward(cell, plan, w_hh, biases, xg, history, ends, counters, reverse, y, column, saved):
+    """All steps; writes history, `y` and, unless it is None, `saved`."""
+    keep, steps, (slots, batch, pitch) = saved is not None, len(y), history.shape[1:]
     _launch(
-        persistent_forward(cell, plan.tile_rows, xg.dtype), plan,
+        persistent_forward(cell, plan.tile_rows, xg.dtype), plan, counters,
         steps, int(reverse), ends, batch, w_hh.shape[1], pitch, xg, *biases, w_hh, history, slots,
-        *_column(y, column), saved, int(keep),
+        *_column(y, column), saved if keep else 0, int(keep),
     )  # fmt: skip
 
 
-def run_backward(cell, plan, w_hh, history, saved, ends, reverse, dy, column, carry, dxg, dhg):
+def run_backward(
+    cell, plan, w_hh, history, saved, ends, counters, reverse, dy, column, carry, dxg, dhg
+):
     """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
     (steps, batch), pitch = dxg.shape[:2], history.shape[3]
     _launch(
-        persistent_backward(cell, plan.tile_rows, dxg.dtype), plan,
+        persistent_backward(cell, plan.tile_rows, dxg.dtype), plan, counters,
         steps, int(reverse), ends, batch, w_hh.shape[1], pitch, w_hh, *_column(dy, column),
         history, saved, carry, dxg, dhg,
     )  # fmt: skip

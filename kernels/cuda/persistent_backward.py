@@ -16,7 +16,7 @@ from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, THREADS, arrive, block_product, clear, fetch, place, wait
-from .persistent_forward import COUNTER_PITCH, COUNTERS
+from .preparing import COUNTER_PITCH, COUNTERS
 from .tuples import gather, repeat, scatter
 
 

@@ -9,7 +9,6 @@ two slots that is enough too: who writes a slot anew has waited for all who read
 from functools import cache
 
 import numpy as np
-from numba import types
 
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
@@ -27,11 +26,8 @@ from .persistent_block import (
     place,
     wait,
 )
+from .preparing import COUNTER_PITCH, COUNTERS
 from .tuples import add, gather, repeat, scatter, select
-
-COUNTERS = types.CPointer(types.uint32)
-COUNTER_PITCH = 32
-"""Numbers from one counter to the next, so that no two share a cache line."""
 
 
 @cache

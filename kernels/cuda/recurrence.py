@@ -2,6 +2,7 @@
 
 One product gives the inputs' part of all steps; then the steps run by the schedule chosen; on
 the way back one product each gives the gradients by the inputs and the weights of all steps.
+Nothing here waits for the device or reads from it.
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,22 @@ import cupy
 import numpy as np
 
 from . import persistent, schedules, stepwise
+from .cublas import multiply
 from .plans import Plan, padded
+from .preparing import Scratch, prepare, valid_rows
+from .stepping import Stepper
 
 
 @dataclass
 class Tape:
-    """What the forward pass keeps for the backward pass; `plan` of the persistent schedule."""
+    """What the forward pass keeps for the backward pass; `plan` of the persistent schedule.
+
+    `scratch` holds the sequences' ends, which differ if `ragged`.
+    """
 
     x: cupy.ndarray
-    lengths: np.ndarray | None
+    scratch: Scratch
+    ragged: bool
     reverse: bool
     history: cupy.ndarray
     saved: cupy.ndarray
@@ -40,7 +48,7 @@ class Recurrence:
     def forward(self, weights, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
-        x (T, B, I), state (S, B, H), lengths (B,) on the host or None; writes H columns from
+        x (T, B, I), state (S, B, H), lengths (B,) on either side or None; writes H columns from
         `column` on of y (T, B, ...), which holds zeros past the sequences' ends already.
         Returns the final state (S, B, H) and, if `keep`, a tape, else None.
         """
@@ -49,34 +57,33 @@ class Recurrence:
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
         plans = schedules.plans_here(cell, hidden, batch, steps, self.dtype, keep)
-        xg = cupy.matmul(x.reshape(steps * batch, -1), w_ih.T).reshape(steps, batch, -1)
-        slots = steps + 1 if keep else 2
+        xg = cupy.empty((steps, batch, cell.gates * hidden), self.dtype)
+        multiply(_matrix(x), w_ih.T, _matrix(xg))
+        kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
+        first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = self._rows((cell.states, slots, batch), plans)
-        history[:, steps % slots if reverse else 0, :, :hidden] = state
-        saved = cupy.empty((steps if keep else 1, batch, cell.saved, hidden), self.dtype)
-        gated_steps = (steps if keep else 1) if cell.late else 0
-        gated = cupy.empty((gated_steps, batch, hidden), self.dtype)
-        ends = self._ends(lengths, steps, batch)
-        run = (w_hh, biases, xg, history, ends, reverse, y, column, saved)
+        saved = cupy.empty((steps, batch, cell.saved, hidden), self.dtype) if keep else None
+        gated = cupy.empty((kept_steps, batch, hidden), self.dtype) if cell.late else None
+        scratch = Scratch(plans[0].groups if plans else 0, batch, lengths)
+        prepare(state, history, first, scratch, steps if lengths is None else 0)
+        arrays, where = (w_hh, biases, xg, history, scratch.ends), (reverse, y, column, saved)
         if plans:
-            persistent.run_forward(cell, plans[0], *run, keep)
+            persistent.run_forward(cell, plans[0], *arrays, scratch.counters, *where)
         else:
-            stepwise.run_forward(cell, *run, gated, keep)
-        final = history[:, 0 if reverse else steps % slots, :, :hidden]
+            stepwise.run_forward(cell, *arrays, *where, gated)
+        final = history[:, last, :, :hidden]
         if not keep:
             return final, None
-        return final, Tape(x, lengths, reverse, history, saved, gated, plans and plans[1])
+        ragged = lengths is not None
+        plan = plans and plans[1]
+        return final, Tape(x, scratch, ragged, reverse, history, saved, gated, plan)
 
     def stepper(self, state):
         """A function (weights, x (1, B, I), y (1, B, H)) that steps on from `state` (S, B, H).
 
         It writes y, and the new state in place of the old.
         """
-
-        def step(weights, x, y):
-            state[...] = self.forward(weights, x, state, None, False, y, 0, keep=False)[0]
-
-        return step
+        return Stepper(self.cell, state)
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
@@ -85,21 +92,23 @@ class Recurrence:
         `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by the
         initial state.
         """
-        w_ih, w_hh = weights[:2]
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         dxg = self._rows((steps, batch, cell.gates), tape.plan)
         dhg = self._rows((steps, batch, cell.gates), tape.plan) if cell.apart else dxg
-        carry = cupy.array(dstate, order="C")
-        ends = self._ends(tape.lengths, steps, batch)
-        run = (w_hh, tape.history, tape.saved, ends, tape.reverse, dy, column, carry, dxg, dhg)
+        carry = cupy.empty((cell.states, 1, batch, self.hidden), self.dtype)
+        ones = cupy.empty((1, steps * batch), self.dtype)
+        scratch = Scratch(tape.plan.groups if tape.plan else 0)
+        prepare(dstate, carry, 0, scratch, ones=ones)
+        arrays = (weights[1], tape.history, tape.saved, tape.scratch.ends)
+        where = (tape.reverse, dy, column, carry, dxg, dhg)
         if tape.plan:
-            persistent.run_backward(cell, tape.plan, *run)
+            persistent.run_backward(cell, tape.plan, *arrays, scratch.counters, *where)
         else:
-            stepwise.run_backward(cell, *run)
+            stepwise.run_backward(cell, *arrays, *where)
         self._multiply_all_steps(
-            w_ih, tape, self._matrix(dxg), self._matrix(dhg), grads, dx, resume
+            weights[0], tape, self._gates(dxg), self._gates(dhg), ones, grads, dx, resume
         )
-        return carry
+        return carry[:, 0]
 
     def _rows(self, shape, plan):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
@@ -107,42 +116,35 @@ class Recurrence:
         allocate = cupy.empty if pitch == self.hidden else cupy.zeros
         return allocate((*shape, pitch), self.dtype)
 
-    def _matrix(self, gates):
+    def _gates(self, gates):
         """(T, B, G, pitch) as (T B, G H)."""
-        steps, batch = gates.shape[:2]
-        return gates[..., : self.hidden].reshape(steps * batch, -1)
+        steps, batch, _, pitch = gates.shape
+        gates = gates if pitch == self.hidden else gates[..., : self.hidden]
+        return gates.reshape(steps * batch, -1)
 
-    def _multiply_all_steps(self, w_ih, tape, dxg, dhg, grads, dx, resume):
-        """The large products: gradients by the inputs and the weights, over the valid steps."""
-        steps, batch = tape.x.shape[:2]
-        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
-        previous = previous[..., : self.hidden].reshape(steps * batch, -1)
-        flat = [dxg, dhg, tape.x.reshape(steps * batch, -1), previous]
-        if tape.lengths is not None:
+    def _multiply_all_steps(self, w_ih, tape, dxg, dhg, ones, grads, dx, resume):
+        """The large products: gradients by the inputs and the weights, over all steps."""
+        x, gated, early = tape.x, tape.gated, self._early
+        if tape.ragged:
             # Past the ends the gates' gradients are 0, but x may be anything, NaN included.
-            valid = cupy.asarray(np.flatnonzero(np.arange(steps)[:, None] < tape.lengths))
-            flat = [a[valid] for a in flat]
-        dx_rows, dh_rows, x_rows, h_rows = flat
-        by_input = cupy.matmul(dxg, w_ih).reshape(dx.shape)
-        if resume:
-            dx += by_input
-        else:
-            dx[...] = by_input
+            x = valid_rows(x, tape.scratch.ends, cupy.empty_like(x))
+            if self.cell.late:
+                valid_rows(gated, tape.scratch.ends, gated)
+        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
+        previous = _matrix(previous)[:, : self.hidden]
+        multiply(dxg, w_ih, _matrix(dx), add=resume)
         dw_ih, dw_hh, db_ih, db_hh = grads
-        dw_ih += cupy.matmul(dx_rows.T, x_rows)
-        early = self._early
-        dw_hh[:early] += cupy.matmul(dh_rows[:, :early].T, h_rows)
+        multiply(dxg.T, _matrix(x), dw_ih, add=True)
         if self.cell.late:
-            gated = tape.gated.reshape(steps * batch, -1)
-            gated = gated if tape.lengths is None else gated[valid]
-            dw_hh[early:] += cupy.matmul(dh_rows[:, early:].T, gated)
+            multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
+            multiply(dhg[:, early:].T, _matrix(gated), dw_hh[early:], add=True)
+        else:
+            multiply(dhg.T, previous, dw_hh, add=True)
         if db_ih is not None:
-            db_ih += dx_rows.sum(0)
-            db_hh += dh_rows.sum(0)
+            multiply(ones, dxg, db_ih[None], add=True)
+            multiply(ones, dhg, db_hh[None], add=True)
 
-    @staticmethod
-    def _ends(lengths, steps, batch):
-        """The sequences' lengths on the device."""
-        if lengths is None:
-            return cupy.full(batch, steps, np.int64)
-        return cupy.asarray(lengths, np.int64)
+
+def _matrix(a):
+    """(T, B, N) as (T B, N)."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])

@@ -2,7 +2,7 @@
 
 Between the first launch and the last nothing is allocated, read back or waited for, and the
 launches get addresses, no arrays; a loop that comes again is one graph (see `graphs`). What the
-arrays hold is told in `forward` and `backward`.
+arrays hold is told in `forward` and `backward`; `ends` is the address of the sequences' lengths.
 """
 
 import cupy
@@ -14,32 +14,35 @@ from .tiles import BLOCK, grid
 
 
 def _rows(a):
-    """Pointers to a[0], a[1], ... as ints."""
-    return [a.data.ptr + t * a.strides[0] for t in range(len(a))]
+    """Pointers to a[0], a[1], ... as ints; a null pointer for None."""
+    return [0] if a is None else [a.data.ptr + t * a.strides[0] for t in range(len(a))]
 
 
 def _address(a):
-    return a.data.ptr
+    return 0 if a is None else a.data.ptr
 
 
-def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved, gated, keep):
-    """All steps; writes history, `y`, and what a tape keeps of every step."""
-    kept = cupy.empty((xg.shape[1], cell.kept, w_hh.shape[1]), xg.dtype)
-    arrays = (w_hh, *biases, xg, history, ends, y, saved, gated, kept)
-    key = (cell, xg.shape, xg.dtype, y.shape, reverse, column, keep, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_forward(cell, *arrays, reverse, column, keep))
+def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved, gated):
+    """All steps; writes history, `y` and, unless `saved` is None, what a tape keeps of them.
+
+    `gated` (T or 1, B, H) is a two-phase cell's, else None.
+    """
+    kept = cupy.empty((xg.shape[1], cell.kept, w_hh.shape[1]), xg.dtype) if cell.late else None
+    arrays, how = (w_hh, *biases, xg, history, y, saved, gated, kept), (ends, reverse, column)
+    key = (cell, xg.shape, xg.dtype, y.shape, *how, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_forward(cell, *arrays, *how))
 
 
 def _launch_forward(
-    cell, w_hh, b_ih, b_hh, xg, history, ends, y, saved, gated, kept, reverse, column, keep
+    cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, ends, reverse, column
 ):  # fmt: skip
     (steps, batch), hidden, dtype = xg.shape[:2], w_hh.shape[1], xg.dtype
     slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
-    xg_rows, saved_rows, gated_rows = _rows(xg), _rows(saved), _rows(gated)
+    keep, xg_rows, saved_rows, gated_rows = saved is not None, *map(_rows, (xg, saved, gated))
     y_rows, y_stride = _rows(y[:, :, column:]), y.shape[2]
     blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
     late = [_address(a[early:]) for a in (b_ih, b_hh, w_hh)]
-    b_ih, b_hh, w_hh, ends, kept = map(_address, (b_ih, b_hh, w_hh, ends, kept))
+    b_ih, b_hh, w_hh, kept = map(_address, (b_ih, b_hh, w_hh, kept))
     step = (late_step if cell.late else forward_step)(cell, dtype)
     gate = gate_step(cell, dtype) if cell.late else None
     for t in reversed(range(steps)) if reverse else range(steps):
@@ -57,14 +60,16 @@ def _launch_forward(
 
 def run_backward(cell, w_hh, history, saved, ends, reverse, dy, column, carry, dxg, dhg):
     """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
-    carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
-    arrays = (w_hh, history, saved, ends, dy, carry, dxg, dhg, carried)
-    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, reverse, column, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_backward(cell, *arrays, reverse, column))
+    carried = None
+    if cell.late:
+        carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
+    arrays, how = (w_hh, history, saved, dy, carry, dxg, dhg, carried), (ends, reverse, column)
+    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_backward(cell, *arrays, *how))
 
 
 def _launch_backward(
-    cell, w_hh, history, saved, ends, dy, carry, dxg, dhg, carried, reverse, column
+    cell, w_hh, history, saved, dy, carry, dxg, dhg, carried, ends, reverse, column
 ):
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
@@ -72,7 +77,7 @@ def _launch_backward(
     dxg_rows, dhg_rows = _rows(dxg), _rows(dhg)
     dy_rows, dy_stride = _rows(dy[:, :, column:]), dy.shape[2]
     blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
-    w_hh, ends, carry, carried = map(_address, (w_hh, ends, carry, carried))
+    w_hh, carry, carried = map(_address, (w_hh, carry, carried))
     step = (late_backward_step if cell.late else backward_step)(cell, dtype)
     gate = gate_backward_step(cell, dtype) if cell.late else None
     later = None
