@@ -7,7 +7,8 @@
    table is measured.
 3. On the emulated device: which share of the moved bytes was asked for (coalescing), and which
    share of the shared-memory passes was needed (bank conflicts), as counted by the emulator.
-4. Where there is a device, also an emulated one: what a call costs the host.
+
+What a call costs the host is told by `python -m bench.cuda_host`.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
@@ -214,51 +214,6 @@ def table_of_accesses(options):
                       f"{shares[2]:>14.0%}")  # fmt: skip
 
 
-def table_of_host_time(options):
-    """Print the fourth table."""
-    import gpurnn
-
-    if not gpurnn.cuda.is_available():
-        print("Host time: skipped, no CUDA device.")
-        return
-    import cupy
-
-    from gpurnn.kernels.cuda import graphs
-    from gpurnn.kernels.cuda.launching import Kernel
-
-    class Nothing:
-        """In place of a kernel that is loaded: a launch that launches nothing."""
-
-        def __call__(self, *arguments, **options):
-            pass
-
-    print("\nHost µs of a whole call (T 100, B 1, H 8; least of 200), the launches of our kernels")
-    print("stubbed out, CuPy's own operations not: on an emulated device they run on the host.\n")
-    layer = gpurnn.Recurrent(CELLS[options.cell[0]], 8, 8, device="cuda", rng=0)
-    x, real = cupy.zeros((100, 1, 8), np.float32), Kernel._function_here
-    for schedule in ("stepwise", "persistent")[: 1 if layer.cell.late else 2]:
-        gpurnn.cuda.schedule(schedule)
-        layer(x)  # compiles
-        Kernel._function_here = lambda kernel: Nothing()
-        graphs._graphs.clear()  # those recorded from now on hold nothing
-        try:
-            print(f"{layer.cell.name:<12}{schedule:<12}{1e6 * least_of(lambda: layer(x)):>8.0f}")
-        finally:
-            Kernel._function_here = real
-            graphs._graphs.clear()
-            gpurnn.cuda.schedule("auto")
-
-
-def least_of(call, rounds=200):
-    """The least time of many calls, in seconds."""
-    times = []
-    for _ in range(rounds):
-        start = perf_counter()
-        call()
-        times.append(perf_counter() - start)
-    return min(times)
-
-
 KERNEL_NAMES = (
     "persistent_forward", "persistent_backward", "last_backward_step", "late_backward_step",
     "gate_backward_step", "forward_step", "backward_step", "gate_step", "late_step",
@@ -294,7 +249,6 @@ def main(arguments=None):
         return 0
     table_of_shapes(options)
     table_of_accesses(options)
-    table_of_host_time(options)
     return 1 if table_of_kernels(options) else 0
 
 

@@ -145,7 +145,7 @@ class Recurrent(Layer):
         x = self._check_sequences(x, "x", self.input_size)
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
-        lengths = check_ends(lengths, steps, batch)
+        lengths = check_ends(lengths, steps, batch, self.device)
         if steps == 1 and not keep and not self.bidirectional:
             return self._run_step(x, states)
         xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size

@@ -13,6 +13,7 @@ from . import (
     losses,
     online_step,
     preparing,
+    recorded_product,
 )
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
@@ -63,6 +64,7 @@ def other_kernels(dtype):
     return [
         preparing.prepare_kernel(dtype),
         preparing.valid_kernel(dtype),
+        recorded_product.product_kernel(dtype),
         elementwise.dropout_kernel(dtype),
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),

@@ -39,14 +39,14 @@ def prepare_kernel(dtype):
     """The kernel of `prepare`."""
 
     def run(
-        states, batch, hidden, source, source_plane, target, target_plane, pitch, steps, ends,
-        counters, counter_count, ones, one_count,
+        states, batch, hidden, source, source_plane, source_pitch, target, target_plane, pitch,
+        steps, ends, counters, counter_count, ones, one_count,
     ):  # fmt: skip
         i = cuda.grid(1)
         row, j = i // hidden, i % hidden
         state, b = row // batch, row % batch
         if state < states:
-            number = source[state * source_plane + b * hidden + j]
+            number = source[state * source_plane + b * source_pitch + j]
             target[state * target_plane + b * pitch + j] = number
         if i < batch and steps > 0:
             ends[i] = steps
@@ -56,7 +56,7 @@ def prepare_kernel(dtype):
             ones[i] = 1
 
     f, i = floats(dtype), INTEGER
-    signature = (i, i, i, f, i, f, i, i, i, INTEGERS, COUNTERS, i, f, i)
+    signature = (i, i, i, f, i, i, f, i, i, i, INTEGERS, COUNTERS, i, f, i)
     return Kernel(f"prepare {dtype}", run, signature)
 
 
@@ -66,12 +66,13 @@ def prepare(state, history, slot, scratch, steps=0, ones=None):
     That is: counters at zero; with `steps`, sequences that end there; ones in `ones`.
     """
     state_count, batch, hidden = state.shape
+    by_state, by_row, _ = state.strides
     _, slots, _, pitch = history.shape
     slot_size, itemsize, one_count = batch * pitch, state.itemsize, 0 if ones is None else ones.size
     most = max(state_count * batch * hidden, scratch.counter_count, one_count)
     prepare_kernel(state.dtype)(
         (-(-most // THREADS), 1, 1), (THREADS, 1, 1),
-        state_count, batch, hidden, state.data.ptr, state.strides[0] // itemsize,
+        state_count, batch, hidden, state.data.ptr, by_state // itemsize, by_row // itemsize,
         history.data.ptr + slot * slot_size * itemsize, slots * slot_size, pitch, steps,
         scratch.ends, scratch.counters, scratch.counter_count,
         ones.data.ptr if one_count else 0, one_count,

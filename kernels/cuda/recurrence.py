@@ -57,8 +57,8 @@ class Recurrence:
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
         plans = schedules.plans_here(cell, hidden, batch, steps, self.dtype, keep)
-        xg = cupy.empty((steps, batch, cell.gates * hidden), self.dtype)
-        multiply(_matrix(x), w_ih.T, _matrix(xg))
+        xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
+        multiply(_matrix(x), w_ih.T, xg)
         kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = self._rows((cell.states, slots, batch), plans)
@@ -71,7 +71,8 @@ class Recurrence:
             persistent.run_forward(cell, plans[0], *arrays, scratch.counters, *where)
         else:
             stepwise.run_forward(cell, *arrays, *where, gated)
-        final = history[:, last, :, :hidden]
+        final = history[:, last]
+        final = final if final.shape[2] == hidden else final[:, :, :hidden]
         if not keep:
             return final, None
         ragged = lengths is not None
@@ -108,7 +109,7 @@ class Recurrence:
         self._multiply_all_steps(
             weights[0], tape, self._gates(dxg), self._gates(dhg), ones, grads, dx, resume
         )
-        return carry[:, 0]
+        return carry.reshape(dstate.shape)
 
     def _rows(self, shape, plan):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
@@ -130,8 +131,10 @@ class Recurrence:
             x = valid_rows(x, tape.scratch.ends, cupy.empty_like(x))
             if self.cell.late:
                 valid_rows(gated, tape.scratch.ends, gated)
-        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
-        previous = _matrix(previous)[:, : self.hidden]
+        (steps, batch), pitch = x.shape[:2], tape.history.shape[3]
+        first = batch if tape.reverse else 0
+        rows = slice(first, first + steps * batch)
+        previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
         multiply(dxg, w_ih, _matrix(dx), add=resume)
         dw_ih, dw_hh, db_ih, db_hh = grads
         multiply(dxg.T, _matrix(x), dw_ih, add=True)
@@ -141,8 +144,8 @@ class Recurrence:
         else:
             multiply(dhg.T, previous, dw_hh, add=True)
         if db_ih is not None:
-            multiply(ones, dxg, db_ih[None], add=True)
-            multiply(ones, dhg, db_hh[None], add=True)
+            multiply(ones, dxg, db_ih.reshape(1, -1), add=True)
+            multiply(ones, dhg, db_hh.reshape(1, -1), add=True)
 
 
 def _matrix(a):

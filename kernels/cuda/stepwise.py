@@ -27,7 +27,7 @@ def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved
 
     `gated` (T or 1, B, H) is a two-phase cell's, else None.
     """
-    kept = cupy.empty((xg.shape[1], cell.kept, w_hh.shape[1]), xg.dtype) if cell.late else None
+    kept = cupy.empty((y.shape[1], cell.kept, w_hh.shape[1]), xg.dtype) if cell.late else None
     arrays, how = (w_hh, *biases, xg, history, y, saved, gated, kept), (ends, reverse, column)
     key = (cell, xg.shape, xg.dtype, y.shape, *how, *map(_address, arrays))
     graphs.run(key, lambda: _launch_forward(cell, *arrays, *how))
@@ -36,9 +36,10 @@ def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved
 def _launch_forward(
     cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, ends, reverse, column
 ):  # fmt: skip
-    (steps, batch), hidden, dtype = xg.shape[:2], w_hh.shape[1], xg.dtype
+    (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
     slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
-    keep, xg_rows, saved_rows, gated_rows = saved is not None, *map(_rows, (xg, saved, gated))
+    keep, saved_rows, gated_rows = saved is not None, _rows(saved), _rows(gated)
+    xg_rows = range(_address(xg), _address(xg) + xg.nbytes, xg.nbytes // steps)
     y_rows, y_stride = _rows(y[:, :, column:]), y.shape[2]
     blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
     late = [_address(a[early:]) for a in (b_ih, b_hh, w_hh)]
