@@ -14,7 +14,7 @@ def test_host_time_has_all_its_parts(capsys):
     assert {row[1] for row in rows} == {"stepwise", "persistent"}
     assert {row[2] for row in rows} == {"call", "forward", "backward", "step"}
     for row in rows:
-        assert len(row) == 4 + len(cuda_host.PARTS) and float(row[3]) > 0
+        assert len(row) == 5 + len(cuda_host.PARTS) and float(row[3]) > 0
     assert gpurnn.cuda.schedule() == "auto"
 
 
