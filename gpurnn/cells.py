@@ -11,7 +11,8 @@ class Cell:
     """The mathematics of one hidden unit of one sequence at one time step.
 
     All functions are pure, take and return tuples of numbers, and are written with the
-    functions of `gpurnn.kernels.mathematics`. State 0 is the output, the hidden state h.
+    functions of `gpurnn.kernels.mathematics`. State 0 is the hidden state h that the recurrent
+    product sees, and, unless `output` says otherwise, the layer's output.
 
     - ``forward(x, h, state) -> new, saved``: `x` and `h` hold for each gate the product with
       the input and with the hidden state (biases included), `state` and `new` the states before
@@ -30,6 +31,11 @@ class Cell:
       gradient, and ``gate_backward(saved, state, carried, dgated) -> da, dstate`` the early
       gates' and what is to be added to that of the state.
 
+    A cell may take further numbers, `extras`, of each unit: weights of its own, which a layer has
+    as parameters of shape (H,), and after them masks, which may differ between sequences and
+    steps. Then every function takes a tuple of them, `extra`, as its last argument; if there
+    are weights, ``backward`` returns a fourth tuple with the gradients by them.
+
     Attributes
     ----------
     name : str
@@ -37,6 +43,11 @@ class Cell:
     saved : how many numbers `forward` saves
     apart : whether `dx` and `dh` of a step differ (one-phase cells)
     late, kept, carried : of a two-phase cell: how many late gates, kept and carried numbers
+    weights : the names of the cell's own weights, as "weight_ci"; only of a one-phase cell
+    masks : how many more extras there are
+    output : which state is the layer's output
+
+    Raises ValueError if the numbers do not go together.
     """
 
     name: str
@@ -51,11 +62,38 @@ class Cell:
     carried: int = 0
     gate: Callable | None = None
     gate_backward: Callable | None = None
+    weights: tuple[str, ...] = ()
+    masks: int = 0
+    output: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.output < self.states:
+            raise ValueError(
+                f"output: expected the number of one of {self.states} states, got {self.output}"
+            )
+        if self.weights and self.late:
+            raise ValueError(
+                f"weights: expected none of a two-phase cell, got {', '.join(self.weights)}"
+            )
+
+    @property
+    def extras(self):
+        """How many numbers `extra` holds."""
+        return len(self.weights) + self.masks
 
 
 RNN_TANH = Cell("rnn_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)
 RNN_RELU = Cell("rnn_relu", 1, 1, 0, elman.forward_relu, elman.backward_relu)
 LSTM = Cell("lstm", 4, 2, 4, lstm.forward, lstm.backward)
+LSTM_PEEPHOLES = Cell(
+    "lstm_peepholes", 4, 2, 4, lstm.forward_peepholes, lstm.backward_peepholes,
+    weights=("weight_ci", "weight_cf", "weight_co"),
+)  # fmt: skip
+LSTM_COUPLED = Cell("lstm_coupled", 3, 2, 3, lstm.forward_coupled, lstm.backward_coupled)
+LSTM_COUPLED_PEEPHOLES = Cell(
+    "lstm_coupled_peepholes", 3, 2, 3, lstm.forward_coupled_peepholes,
+    lstm.backward_coupled_peepholes, weights=("weight_cf", "weight_co"),
+)  # fmt: skip
 GRU_RESET_AFTER = Cell("gru_after", 3, 1, 4, gru.forward_after, gru.backward_after, apart=True)
 GRU_RESET_BEFORE = Cell(
     "gru_before",

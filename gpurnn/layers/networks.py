@@ -21,11 +21,24 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000), gates i f g o.
 
-    Its state is a pair (h, c). See `Recurrent` for parameters and use.
+    Its state is a pair (h, c). With `peepholes` (Gers & Schmidhuber 2000) the input and forget
+    gates also see the old cell state, the output gate the new one, each unit its own, through
+    the parameters `weight_ci_lk`, `weight_cf_lk`, `weight_co_lk` (H,). `coupled` (CIFG, Greff et
+    al. 2017) has the input gate 1 - f: the gates are f g o, and there is no `weight_ci_lk`.
+    See `Recurrent` for the other parameters and use.
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, **options):
-        super().__init__(cells.LSTM, input_size, hidden_size, num_layers, **options)
+    def __init__(
+        self, input_size, hidden_size, num_layers=1, *, peepholes=False, coupled=False, **options
+    ):
+        self.peepholes, self.coupled = bool(peepholes), bool(coupled)
+        cell = {
+            (False, False): cells.LSTM,
+            (True, False): cells.LSTM_PEEPHOLES,
+            (False, True): cells.LSTM_COUPLED,
+            (True, True): cells.LSTM_COUPLED_PEEPHOLES,
+        }[self.peepholes, self.coupled]
+        super().__init__(cell, input_size, hidden_size, num_layers, **options)
 
 
 class GRU(Recurrent):

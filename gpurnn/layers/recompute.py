@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..kernels.extras import of_segment
+
 
 @dataclass
 class _Tape:
     """The forward pass's inputs, and the states before each segment, in the order of running."""
 
+    extras: tuple
     x: object
     lengths: np.ndarray | None
     reverse: bool
@@ -29,19 +32,19 @@ class RecomputedRecurrence:
     def stepper(self, state):
         return self._recurrence.stepper(state)
 
-    def forward(self, weights, x, state, lengths, reverse, y, column, keep):
+    def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         if not keep:
             return self._recurrence.forward(
-                weights, x, state, lengths, reverse, y, column, keep=False
+                weights, extras, x, state, lengths, reverse, y, column, keep=False
             )
         starts = range(0, len(x), self._every)
         segments = [slice(first, min(first + self._every, len(x))) for first in starts]
-        tape = _Tape(x, lengths, reverse, segments[::-1] if reverse else segments, [])
+        tape = _Tape(extras, x, lengths, reverse, segments[::-1] if reverse else segments, [])
         for segment in tape.segments:
             tape.states.append(state)
             state, _ = self._recurrence.forward(
-                weights, x[segment], state, _within(lengths, segment), reverse, y[segment], column,
-                keep=False,
+                weights, of_segment(extras, segment), x[segment], state,
+                _within(lengths, segment), reverse, y[segment], column, keep=False,
             )  # fmt: skip
         return state, tape
 
@@ -52,8 +55,9 @@ class RecomputedRecurrence:
             if y is None or len(y) < len(x):
                 y = dy[segment].copy()  # room for what the forward pass writes once more
             _, kept = self._recurrence.forward(
-                weights, x, state, lengths, tape.reverse, y[: len(x)], column, keep=True
-            )
+                weights, of_segment(tape.extras, segment), x, state, lengths, tape.reverse,
+                y[: len(x)], column, keep=True,
+            )  # fmt: skip
             dstate = self._recurrence.backward(
                 weights, kept, dy[segment], column, dstate, grads, dx[segment], resume
             )

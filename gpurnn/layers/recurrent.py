@@ -7,6 +7,7 @@ from ..arrays import check_array, check_ends, check_size, kernels_of, module_of
 from .layer import Layer
 from .recompute import RecomputedRecurrence
 from .stream import Stream
+from .unit_noise import DroppedRecurrence, UnitNoise
 
 
 class Recurrent(Layer):
@@ -24,6 +25,14 @@ class Recurrent(Layer):
         are divided by 1 - dropout). Calling the layer drops nothing.
     batch_first : bool
         Sequences are (B, T, ...) instead of (T, B, ...).
+    zoneout : float, or one for each of the cell's states, as a pair for an LSTM's (h, c)
+        Probability that `forward` lets a unit keep its old state at a step, drawn anew for every
+        unit and step (Krueger et al. 2017); one number is that of h. Calling the layer takes
+        the expectation.
+    recurrent_dropout : float
+        Share of the hidden state that `forward` hides from the recurrent product, the same
+        units of a sequence at all steps (Gal & Ghahramani 2016); the others are divided by
+        1 - recurrent_dropout. The cell itself, and the outputs, keep the whole state.
     recompute : None or int
         Training keeps the gates and states of all T steps. With `recompute=n` it keeps the
         states of every n-th step only and, on the way back, runs each n steps forward once
@@ -34,16 +43,26 @@ class Recurrent(Layer):
     rng : None, int or numpy.random.Generator
 
     The parameters have PyTorch's names and shapes: of layer k `weight_ih_lk` (G H, I),
-    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), with the suffix `_reverse`
-    for the reverse direction; at first uniform within ± 1 / sqrt(H).
+    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), then those of the cell's own
+    weights (H,), with the suffix `_reverse` for the reverse direction; at first uniform within
+    ± 1 / sqrt(H).
+
+    Raises ValueError if an option is out of range, or the cell has masks of its own: a layer
+    makes none but those of `zoneout` and `recurrent_dropout`.
     """
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
-        dropout=0.0, batch_first=False, recompute=None, dtype="float32", device="cpu", rng=None,
+        dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, batch_first=False, recompute=None,
+        dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         super().__init__(dtype, device, rng)
-        self.cell = cell
+        if cell.masks:
+            raise ValueError(f"cell: expected one without masks of its own, got {cell.name!r}")
+        self._noise = UnitNoise(cell, zoneout, recurrent_dropout)
+        self.cell = self._noise.cell
+        self.zoneout = self._noise.zoneout
+        self.recurrent_dropout = self._noise.recurrent_dropout
         self.input_size = check_size(input_size, "input_size")
         self.hidden_size = check_size(hidden_size, "hidden_size")
         self.num_layers = check_size(num_layers, "num_layers")
@@ -63,10 +82,13 @@ class Recurrent(Layer):
                 }
                 if self.bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                names = [f"{kind}_l{layer}{suffix}" for kind in shapes]
-                for name, shape in zip(names, shapes.values()):
-                    self._add_parameter(name, self._uniform(shape, bound))
-                self._names.append(names if self.bias else [*names, None, None])
+                shapes |= {kind: (self.hidden_size,) for kind in cell.weights}
+                for kind, shape in shapes.items():
+                    self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
+                kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.weights)
+                self._names.append(
+                    [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
+                )
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.
@@ -124,20 +146,38 @@ class Recurrent(Layer):
     def _inputs(self, layer):
         return self.input_size if layer == 0 else self.hidden_size * self.directions
 
-    def _recurrence(self, layer):
-        return self._recurrences[self.device, self._inputs(layer)]
+    def _recurrence(self, layer, dropped=False):
+        return self._recurrences[self.device, self._inputs(layer), dropped]
 
     @cached_property
     def _recurrences(self):
-        return _Recurrences(self.cell, self.hidden_size, self.dtype, self.recompute)
+        return _Recurrences(self._noise, self.hidden_size, self.dtype, self.recompute)
 
     def _weights(self, layer, direction):
         """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters."""
-        names = self._names[layer * self.directions + direction]
+        names = self._names[layer * self.directions + direction][:4]
         return tuple([name and self._parameter(name) for name in names])
 
+    def _own_weights(self, layer, direction):
+        """Those of the cell's own, a tuple of arrays (H,)."""
+        names = self._names[layer * self.directions + direction][4:]
+        return tuple([self._parameter(name) for name in names])
+
+    def _extras(self, layer, direction):
+        """What the cell takes besides in inference."""
+        if not self.cell.extras:
+            return ()
+        masks = self._noise.expectations(self.device, self.hidden_size, self.dtype)
+        return self._own_weights(layer, direction) + masks
+
+    def _training_extras(self, layer, direction, steps, batch):
+        """What the cell takes besides in training, masks drawn anew."""
+        shape = (steps, batch, self.hidden_size)
+        masks = self._noise.masks(self.kernels, self.rng, shape, self.dtype)
+        return self._own_weights(layer, direction) + masks
+
     def _gradients(self, layer, direction):
-        """As `_weights`, of the gradients."""
+        """Those of `_weights`, then those of `_own_weights`."""
         names = self._names[layer * self.directions + direction]
         return tuple(name and self.grads[name] for name in names)
 
@@ -154,18 +194,23 @@ class Recurrent(Layer):
         apart = self.bidirectional and kernels.directions_apart(batch)
         each = kernels.run_side_by_side if apart else map
         weights = [self._weights(layer, d) for layer in layers for d in directions]
+        dropped = keep and self.recurrent_dropout > 0
         finals, tapes, seeds = [], [], []
         for layer in layers:
             if layer and keep and self.dropout:
                 seeds.append(int(self.rng.integers(2**63)))
                 x = kernels.dropout(x, self.dropout, seeds[-1])
             y = allocate((steps, batch, hidden * self.directions), self.dtype)
+            extras = [
+                self._training_extras(layer, d, steps, batch) if keep else self._extras(layer, d)
+                for d in directions
+            ]
 
-            def run(direction, layer=layer, x=x, y=y):
+            def run(direction, layer=layer, x=x, y=y, extras=extras):
                 index = layer * self.directions + direction
-                return self._recurrence(layer).forward(
-                    weights[index], x, states[:, index], lengths, bool(direction), y,
-                    direction * hidden, keep,
+                return self._recurrence(layer, dropped).forward(
+                    weights[index], extras[direction], x, states[:, index], lengths,
+                    bool(direction), y, direction * hidden, keep,
                 )  # fmt: skip
 
             for final, tape in each(run, directions):
@@ -186,7 +231,7 @@ class Recurrent(Layer):
 
                 def run(direction, layer=layer, dy=dy, dx=dx):
                     index = layer * self.directions + direction
-                    return self._recurrence(layer).backward(
+                    return self._recurrence(layer, dropped).backward(
                         weights[index], tapes[index], dy, direction * hidden, dstates[:, index],
                         self._gradients(layer, direction), dx[direction * apart],
                         bool(direction) and not apart,
@@ -206,7 +251,8 @@ class Recurrent(Layer):
         xp, shape, finals = module_of(self.device), (1, x.shape[1], self.hidden_size), []
         for layer in range(self.num_layers):
             y, state = xp.empty(shape, self.dtype), xp.array(states[:, layer], order="C")
-            self._recurrence(layer).stepper(state)(self._weights(layer, 0), x, y)
+            step = self._recurrence(layer).stepper(state)
+            step(self._weights(layer, 0), self._extras(layer, 0), x, y)
             finals.append(state)
             x = y
         return self._outward(y), self._state_of(finals), None
@@ -255,16 +301,20 @@ class Recurrent(Layer):
 
 
 class _Recurrences(dict):
-    """The time loops of a stack, by device and input size, made when first asked for."""
+    """The time loops of a stack, made when first asked for: by device, input size, and whether
+    the hidden state is dropped on its way into the product."""
 
-    def __init__(self, cell, hidden_size, dtype, recompute):
+    def __init__(self, noise, hidden_size, dtype, recompute):
         super().__init__()
-        self._cell, self._hidden_size, self._dtype = cell, hidden_size, dtype
+        self._noise, self._hidden_size, self._dtype = noise, hidden_size, dtype
         self._recompute = recompute
 
     def __missing__(self, key):
-        device, inputs = key
-        made = kernels_of(device).Recurrence(self._cell, inputs, self._hidden_size, self._dtype)
+        device, inputs, dropped = key
+        cell = self._noise.training_cell if dropped else self._noise.cell
+        made = kernels_of(device).Recurrence(cell, inputs, self._hidden_size, self._dtype)
         if self._recompute:
             made = RecomputedRecurrence(made, self._recompute)
+        if dropped:
+            made = DroppedRecurrence(made)
         return self.setdefault(key, made)

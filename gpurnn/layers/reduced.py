@@ -8,8 +8,8 @@ class ReducedRecurrent(Recurrent):
     """A recurrent layer's copy for inference, its weights in bfloat16 or int8; `layer.reduced()`.
 
     With one or few sequences a step waits for the weights to come from the caches or the
-    memory, and half or a quarter of the bytes come in less time. Biases, states and sums stay
-    float32. Larger batches expand the weights first and gain nothing.
+    memory, and half or a quarter of the bytes come in less time. Biases, peepholes, states and
+    sums stay float32. Larger batches expand the weights first and gain nothing.
 
     What is lost: a weight's relative error is at most 2^-8 in bfloat16 (8 bits of mantissa); in
     int8 its error is at most 1/254 of the largest weight of its row. Outputs of layers as they
@@ -27,14 +27,15 @@ class ReducedRecurrent(Recurrent):
             )
         self.__dict__.update(vars(layer))
         self.params, self.grads, self.kind = {}, {}, kind
-        self._reduced = [
-            reduce_weights(layer._weights(k, direction), kind)
-            for k in range(self.num_layers)
-            for direction in range(self.directions)
-        ]
+        rows = [(k, d) for k in range(self.num_layers) for d in range(self.directions)]
+        self._reduced = {row: reduce_weights(layer._weights(*row), kind) for row in rows}
+        self._copied = {row: tuple(w.copy() for w in layer._own_weights(*row)) for row in rows}
 
     def _weights(self, layer, direction):
-        return self._reduced[layer * self.directions + direction]
+        return self._reduced[layer, direction]
+
+    def _own_weights(self, layer, direction):
+        return self._copied[layer, direction]
 
     def forward(self, x, state=None, lengths=None):
         """Raise TypeError: reduced weights are for inference, by calling the layer."""

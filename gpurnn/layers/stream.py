@@ -66,7 +66,7 @@ class Stream:
         x = x[None]
         targets = [*self._between, out[None]]
         for k, (step, target) in enumerate(zip(self._steps, targets)):
-            step(layer._weights(k, 0), x, target)
+            step(layer._weights(k, 0), layer._extras(k, 0), x, target)
             x = target
         return out
 

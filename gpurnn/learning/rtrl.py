@@ -46,7 +46,8 @@ class RTRL:
     TypeError
         If `layer` is no recurrent layer.
     ValueError
-        If it has several layers or directions, the method is unknown or not of the cell.
+        If it has several layers or directions, weights of the cell's own (peepholes), zoneout or
+        recurrent dropout; if the method is unknown or not of the cell.
     """
 
     def __init__(self, layer, batch_size, method="exact", *, rng=None):
@@ -127,4 +128,9 @@ def _check_layer(layer):
         raise ValueError(
             f"layer: expected one layer and one direction, got {layer.num_layers} layers"
             + (" in both directions" if layer.bidirectional else "")
+        )
+    if layer.cell.extras or layer.recurrent_dropout:
+        raise ValueError(
+            "layer: expected a cell without weights of its own, without zoneout and recurrent "
+            f"dropout, got {layer.cell.name!r} with recurrent_dropout={layer.recurrent_dropout}"
         )

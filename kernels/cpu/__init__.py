@@ -8,7 +8,7 @@ from .attention import (
     attention_softmax_backward,
 )
 from .ctc import ctc_loss
-from .elementwise import apply_map, dropout, sum_of_squares
+from .elementwise import apply_map, dropout, random_mask, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
 from .jordan import jordan_backward, jordan_forward
@@ -42,6 +42,7 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "local_step",
+    "random_mask",
     "run_side_by_side",
     "softmax_cross_entropy",
     "sum_of_squares",

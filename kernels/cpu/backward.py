@@ -18,13 +18,13 @@ def _one_phase(cell, dtype):
 
     @inlined
     def step(
-        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, history, tape,
-        dxg, dhg, carry, carry_offsets, carry_plane, dgated, carried, offsets,
+        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, history,
+        tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         run_cell(
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
-            history, tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
+            extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
@@ -42,14 +42,14 @@ def _two_phase(cell, dtype):
 
     @inlined
     def step(
-        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, history, tape,
-        dxg, dhg, carry, carry_offsets, carry_plane, dgated, carried, offsets,
+        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, history,
+        tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         dx_flat = dxg.reshape(-1)
         run_cell(
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
-            history, tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
+            extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
         for r in range(count):
             offsets[r] = ((t * batch + rows[r]) * gate_count + early_count) * padded
@@ -58,8 +58,8 @@ def _two_phase(cell, dtype):
             dgated, carry_offsets, np.bool_(False),
         )  # fmt: skip
         run_gates(
-            np.intp(0), padded, count, rows, t, before, history, tape, dxg, dgated, carry,
-            carry_offsets, carry_plane, carried,
+            np.intp(0), padded, count, rows, t, before, hidden, extras, history, tape, dxg, dgated,
+            carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
@@ -75,18 +75,18 @@ def _two_phase(cell, dtype):
 def backward_rows(cell, dtype):
     """The kernel for this cell and dtype.
 
-    Its arguments: dy, flat, in which row (t, b) begins at (t B + b) dy_stride + dy_offset; rows
-    and counts as in forward; the packed weights wh, wq of the way back; hidden size; history
-    and tape; dxg and dhg, to be written; dstate (S, B, H): comes as the gradient by the final
-    state, leaves as that by the initial one; whether time ran backwards.
+    Its arguments: dy, flat, in which row (t, b) begins at (t B + b) dy_stride + dy_offset; rows and
+    counts as in forward; the packed weights wh, wq of the way back; hidden size; extras; history
+    and tape; dxg, dhg and dweights, to be written; dstate (S, B, H): comes as the gradient by the
+    final state, leaves as that by the initial one; whether time ran backwards.
     """
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     carried_count = cell.carried
 
     @kernel(f"backward_rows {text_of_cell(cell)} {dtype}")
     def backward(
-        dy, dy_offset, dy_stride, rows, counts, wh, wq, hidden, history, tape, dxg, dhg, dstate,
-        reverse,
+        dy, dy_offset, dy_stride, rows, counts, wh, wq, hidden, extras, history, tape, dxg, dhg,
+        dweights, dstate, reverse,
     ):  # fmt: skip
         steps, _, _, padded = dxg.shape
         states, count, width = history.shape[0], rows.size, wh.shape[0] * wh.shape[2]
@@ -106,8 +106,8 @@ def backward_rows(cell, dtype):
             if counts[t]:
                 step(
                     counts[t], t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden,
-                    history, tape, dxg, dhg, carry, carry_offsets, carry_plane, dgated, carried,
-                    offsets,
+                    extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane,
+                    dgated, carried, offsets,
                 )  # fmt: skip
         for s in range(states):
             for r in range(count):

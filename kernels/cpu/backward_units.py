@@ -34,13 +34,13 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
-        dy_stride, w, hidden, history, tape, dxg, dhg, carry, carry_offsets, carry_plane, dgated,
-        carried, offsets,
+        dy_stride, w, hidden, extras, history, tape, dxg, dhg, dweights, carry, carry_offsets,
+        carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         run_cell(
-            begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, history,
-            tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
+            begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, extras,
+            history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting)
         for r in range(count):
@@ -61,8 +61,8 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
-        dy_stride, w, hidden, history, tape, dxg, dhg, carry, carry_offsets, carry_plane, dgated,
-        carried, offsets,
+        dy_stride, w, hidden, extras, history, tape, dxg, dhg, dweights, carry, carry_offsets,
+        carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         dx_flat = dxg.reshape(-1)
@@ -70,8 +70,8 @@ def _two_phase(cell, dtype):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
             dgated[carry_offsets[r] + begin : carry_offsets[r] + end] = 0
         run_cell(
-            begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, history,
-            tape, dxg, dhg, carry, carry_offsets, carry_plane, carried,
+            begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, extras,
+            history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting - 1)
         _add_products(
@@ -79,8 +79,8 @@ def _two_phase(cell, dtype):
             dgated, carry_offsets,
         )  # fmt: skip
         run_gates(
-            begin, end, count, rows, t, before, history, tape, dxg, dgated, carry, carry_offsets,
-            carry_plane, carried,
+            begin, end, count, rows, t, before, hidden, extras, history, tape, dxg, dgated, carry,
+            carry_offsets, carry_plane, carried,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting) or long
         _add_products(
@@ -96,11 +96,11 @@ def _two_phase(cell, dtype):
 def backward_units(cell, dtype):
     """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
 
-    Its arguments: whether the caller leads; the team's board; dy, flat, in which row (t, b)
-    begins at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H);
-    history and tape; dxg and dhg, to be written; carry (S, B, H'), dgated (B, H') and carried,
-    room for B sequences; dstate (S, B, H): comes as the gradient by the final state, leaves as
-    that by the initial one; whether time ran backwards.
+    Its arguments: whether the caller leads; the team's board; dy, flat, in which row (t, b) begins
+    at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H); extras; history
+    and tape; dxg, dhg and dweights, to be written; carry (S, B, H'), dgated (B, H') and carried,
+    room for B sequences; dstate (S, B, H): comes as the gradient by the final state, leaves as that
+    by the initial one; whether time ran backwards.
     """
     lanes = lanes_of(dtype)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
@@ -108,8 +108,8 @@ def backward_units(cell, dtype):
 
     @kernel(f"backward_units {text_of_cell(cell)} {dtype}")
     def backward(
-        leads, board, dy, dy_offset, dy_stride, rows, counts, w, history, tape, dxg, dhg, carry,
-        dgated, carried, dstate, reverse,
+        leads, board, dy, dy_offset, dy_stride, rows, counts, w, extras, history, tape, dxg, dhg,
+        dweights, carry, dgated, carried, dstate, reverse,
     ):  # fmt: skip
         steps, batch, _, padded = dxg.shape
         states, hidden = carry.shape[0], w.shape[1]
@@ -143,8 +143,9 @@ def backward_units(cell, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             long = step(
                 board, member, members, number + 1 + meetings, begin, end, counts[t], t, before,
-                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, history, tape, dxg, dhg,
-                carry_flat, carry_offsets, batch * padded, dgated_flat, carried, offsets,
+                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, extras, history, tape, dxg,
+                dhg, dweights, carry_flat, carry_offsets, batch * padded, dgated_flat, carried,
+                offsets,
             )  # fmt: skip
             if leads and long and not disturbed:
                 disturbed = True

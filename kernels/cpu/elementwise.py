@@ -93,3 +93,23 @@ def dropout(x, rate, seed):
         ],
     )
     return y
+
+
+@kernel("random_mask")
+def _random_mask(mask, first, last, threshold, value, seed):
+    for i in range(first, last):
+        mask[i] = value if _random(seed, np.uint64(i)) >= threshold else 0
+
+
+def random_mask(shape, rate, value, seed, dtype):
+    """An array with a share `rate` of zeros and `value` elsewhere: those that `dropout` keeps."""
+    mask = np.empty(shape, dtype)
+    threshold, value = np.uint64(rate * 2**24), mask.dtype.type(value)
+    run_parallel(
+        _random_mask,
+        [
+            (mask.reshape(-1), first, last, threshold, value, np.uint64(seed))
+            for first, last in _bounds(mask.size)
+        ],
+    )
+    return mask

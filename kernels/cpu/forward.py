@@ -57,7 +57,7 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        hidden, extras, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat = history.reshape(-1)
@@ -68,7 +68,7 @@ def _one_phase(cell, dtype):
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
-                hidden, history, y, y_offset, y_stride, tape, kept, keep,
+                hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
             )  # fmt: skip
 
     return step
@@ -85,7 +85,7 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        hidden, extras, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
@@ -95,9 +95,9 @@ def _two_phase(cell, dtype):
         for begin in range(0, padded, width):
             multiply_early(begin, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
             run_gates(
-                begin, min(begin + width, padded), count, rows, before, xg,
+                begin, min(begin + width, padded), count, rows, t, before, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
-                history, gated, gated_row, kept,
+                hidden, extras, history, gated, gated_row, kept,
             )  # fmt: skip
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
@@ -106,7 +106,7 @@ def _two_phase(cell, dtype):
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
-                hidden, history, y, y_offset, y_stride, tape, kept, keep,
+                hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
             )  # fmt: skip
 
     return step
@@ -116,10 +116,10 @@ def _two_phase(cell, dtype):
 def forward_rows(cell, dtype):
     """The kernel for this cell and dtype.
 
-    Its arguments: x (T, B, I); `rows`, the sequences of this call by falling length; `counts`
-    (T,), how many of them reach step t; the packed weights wx, wh and (two-phase) wq; hidden
-    size; history; y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset; tape
-    and gated; whether to keep them; whether time runs backwards.
+    Its arguments: x (T, B, I); `rows`, the sequences of this call by falling length; `counts` (T,),
+    how many of them reach step t; the packed weights wx, wh and (two-phase) wq; hidden size;
+    extras; history; y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset; tape and
+    gated; whether to keep them; whether time runs backwards.
     """
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     kept_count, gate_count = cell.kept, cell.gates
@@ -129,8 +129,8 @@ def forward_rows(cell, dtype):
 
     @kernel(f"forward_rows {text_of_cell(cell)} {dtype}")
     def forward(
-        x, rows, counts, wx, wh, wq, hidden, history, y, y_offset, y_stride, tape, gated, keep,
-        reverse,
+        x, rows, counts, wx, wh, wq, hidden, extras, history, y, y_offset, y_stride, tape, gated,
+        keep, reverse,
     ):  # fmt: skip
         steps, batch, inputs = x.shape
         slots, padded = history.shape[1], history.shape[3]
@@ -163,8 +163,8 @@ def forward_rows(cell, dtype):
                 before, after = (t + 1, t) if reverse else (t, t + 1)
                 step(
                     counts[t], t, before % slots, after % slots, rows, xg, used, x_rows, wh, wq,
-                    tile, tile_offsets, offsets, hidden, history, y, y_offset, y_stride, tape,
-                    gated, kept, keep,
+                    tile, tile_offsets, offsets, hidden, extras, history, y, y_offset, y_stride,
+                    tape, gated, kept, keep,
                 )  # fmt: skip
                 used += counts[t]
 

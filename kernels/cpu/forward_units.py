@@ -52,8 +52,8 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride,
-        tape, gated, kept, keep,
+        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, history, y, y_offset,
+        y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         for r in range(count):
@@ -64,7 +64,7 @@ def _one_phase(cell, dtype):
         )
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
-            hidden, history, y, y_offset, y_stride, tape, kept, keep,
+            hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
         return False
 
@@ -80,8 +80,8 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride,
-        tape, gated, kept, keep,
+        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, history, y, y_offset,
+        y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
@@ -92,8 +92,8 @@ def _two_phase(cell, dtype):
             begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
         run_gates(
-            begin, end, count, rows, before, xg, x_start, x_stride, hg, hg_offsets, history, gated,
-            gated_row, kept,
+            begin, end, count, rows, t, before, xg, x_start, x_stride, hg, hg_offsets, hidden,
+            extras, history, gated, gated_row, kept,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting - 1)
         for r in range(count):
@@ -103,7 +103,7 @@ def _two_phase(cell, dtype):
         )
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
-            hidden, history, y, y_offset, y_stride, tape, kept, keep,
+            hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
         return long
 
@@ -124,14 +124,14 @@ def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
 def forward_units(cell, dtype):
     """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
 
-    Its arguments: whether the caller leads; the team's board; x (T, B, I); `rows`, the
-    sequences by falling length; `counts` (T,), how many of them reach step t; weights as they
-    lie, the scales of their rows (nothing for floats), and biases; wx, the packed input weights,
-    or nothing if they are to be used as they lie; state and final (S, B, H), the states before
-    and after all steps, which may be one array; history; xg, room for the products of a block of
-    steps' inputs (rows, G H' and more); y, flat, in which row (t, b) begins at
-    (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
-    former; whether time runs backwards.
+    Its arguments: whether the caller leads; the team's board; x (T, B, I); `rows`, the sequences by
+    falling length; `counts` (T,), how many of them reach step t; weights as they lie, the scales of
+    their rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they
+    are to be used as they lie; state and final (S, B, H), the states before and after all steps,
+    which may be one array; extras; history; xg, room for the products of a block of steps' inputs
+    (rows, G H' and more); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset;
+    tape, gated; kept, room for B sequences; whether to keep the former; whether time runs
+    backwards.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
@@ -142,7 +142,7 @@ def forward_units(cell, dtype):
     @kernel(f"forward_units {text_of_cell(cell)} {dtype}")
     def forward(
         leads, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, state, final,
-        history, xg, y, y_offset, y_stride, tape, gated, kept, keep, reverse,
+        extras, history, xg, y, y_offset, y_stride, tape, gated, kept, keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
@@ -207,8 +207,8 @@ def forward_units(cell, dtype):
             long = step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
                 before % slots, after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh,
-                b_hh, hg, hg_offsets, offsets, hidden, history, y, y_offset, y_stride, tape, gated,
-                kept, keep,
+                b_hh, hg, hg_offsets, offsets, hidden, extras, history, y, y_offset, y_stride, tape,
+                gated, kept, keep,
             )  # fmt: skip
             used += counts[t]
             if members > 1:

@@ -7,6 +7,7 @@ Layouts (all C-contiguous; H' is H rounded up to whole vectors, so that no inner
 - tape (T, B, R, H'): what the cell saves for its backward function.
 - gated (T, B, H'): of two-phase cells, what takes the hidden state's place in the late product.
 - kept (rows, K, H'): of two-phase cells, what the late phase needs of the early one.
+- extras: the cell's extras as triples, see `extras`.
 - products of a row with the weights (and so packed weights): vector by vector of hidden units,
   and of each vector the gates one after the other. So the cell finds the gates of its units
   side by side, and a few panels hold all that it needs of them.
@@ -19,8 +20,10 @@ the hidden states, from hg[hg_offsets[r]] on.
 
 from functools import cache
 
+from ..signatures import forward_of, gate_of
 from ..specialise import specialise
 from .compiling import inlined
+from .extras import gather_extras
 from .functions import REPLACEMENTS
 from .simd import lanes_of, store, store_part
 from .tuples import gather, scatter
@@ -33,15 +36,15 @@ def _compiled(function):
 @cache
 def _put_results(cell, lanes):
     """A function that writes what one step of the cell gave for one vector of hidden units."""
-    put_states, saves = scatter(cell.states), scatter(cell.saved)
+    put_states, saves, output = scatter(cell.states), scatter(cell.saved), cell.output
 
     @inlined
     def put(values, saved, states, at, plane, y, y_at, tape, tape_at, padded, left, keep):
         put_states(states, at, plane, values)
         if left >= lanes:
-            store(y, y_at, values[0])
+            store(y, y_at, values[output])
         else:
-            store_part(y, y_at, values[0], left)
+            store_part(y, y_at, values[output], left)
         if keep:
             saves(tape, tape_at, padded, saved)
 
@@ -52,28 +55,17 @@ def _put_results(cell, lanes):
 def cell_pass(cell, dtype):
     """From the products of all gates (two-phase: of the late ones) to the new states."""
     lanes = lanes_of(dtype)
-    put, two_phase = _put_results(cell, lanes), bool(cell.late)
-    seen = cell.late or cell.gates
+    put, seen = _put_results(cell, lanes), cell.late or cell.gates
     all_gates, early_count, saved_count, kept_count = (
         cell.gates, cell.gates - seen, cell.saved, cell.kept,
     )  # fmt: skip
     gates, states, kept_values = gather(seen), gather(cell.states), gather(cell.kept)
-    function = _compiled(cell.forward)
-    if two_phase:
-
-        @inlined
-        def apply(x, h, state, kept, kept_at, padded):
-            return function(x, h, state, kept_values(kept, kept_at, padded))
-    else:
-
-        @inlined
-        def apply(x, h, state, kept, kept_at, padded):
-            return function(x, h, state)
+    function, extra = _compiled(forward_of(cell)), gather_extras(cell.extras, lanes)
 
     @inlined
     def run(
         begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets, hidden,
-        history, y, y_offset, y_stride, tape, kept, keep,
+        extras, history, y, y_offset, y_stride, tape, kept, keep,
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
@@ -82,12 +74,13 @@ def cell_pass(cell, dtype):
             at, x_at = t * batch + rows[r], x_start + r * x_stride + early_count * lanes
             old, new = (before * batch + rows[r]) * padded, (after * batch + rows[r]) * padded
             for j in range(begin, end, lanes):
-                values, saved = apply(
+                values, saved = function(
                     gates(xg, x_at + (j - begin) * all_gates, lanes),
                     gates(hg, hg_offsets[r] + (j - begin) * seen, lanes),
                     states(states_flat, old + j, plane),
-                    kept, r * kept_count * padded + j, padded,
-                )  # fmt: skip
+                    kept_values(kept, r * kept_count * padded + j, padded),
+                    extra(extras, t, rows[r], j, hidden),
+                )
                 put(
                     values, saved, states_flat, new + j, plane, y, y_offset + at * y_stride + j,
                     tape_flat, at * saved_count * padded + j, padded, hidden - j, keep,
@@ -99,14 +92,15 @@ def cell_pass(cell, dtype):
 @cache
 def gate_pass(cell, dtype):
     """Of a two-phase cell: from the products of the early gates to `gated` and `kept`."""
-    lanes, gate = lanes_of(dtype), _compiled(cell.gate)
+    lanes, gate = lanes_of(dtype), _compiled(gate_of(cell))
     all_gates, seen, kept_count = cell.gates, cell.gates - cell.late, cell.kept
     gates, states, keeps = gather(seen), gather(cell.states), scatter(cell.kept)
+    extra = gather_extras(cell.extras, lanes)
 
     @inlined
     def run(
-        begin, end, count, rows, before, xg, x_start, x_stride, hg, hg_offsets, history,
-        gated, gated_row, kept,
+        begin, end, count, rows, t, before, xg, x_start, x_stride, hg, hg_offsets, hidden, extras,
+        history, gated, gated_row, kept,
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
@@ -118,6 +112,7 @@ def gate_pass(cell, dtype):
                     gates(xg, x_at + (j - begin) * all_gates, lanes),
                     gates(hg, hg_offsets[r] + (j - begin) * seen, lanes),
                     states(states_flat, old + j, plane),
+                    extra(extras, t, rows[r], j, hidden),
                 )
                 store(gated_flat, (gated_row + rows[r]) * padded + j, value)
                 keeps(kept, r * kept_count * padded + j, padded, carry)

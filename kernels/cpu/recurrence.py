@@ -7,6 +7,7 @@ import numpy as np
 
 from .backward import backward_rows
 from .backward_units import backward_units
+from .extras import as_triples
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
 from .packing import panel_width
@@ -20,7 +21,7 @@ from .threads import (
     split,
     team_size,
 )
-from .weight_gradients import add_weight_gradients, write_input_gradients
+from .weight_gradients import add_own_gradients, add_weight_gradients, write_input_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
 
@@ -57,6 +58,7 @@ def directions_apart(batch):
 class Tape:
     """What the forward pass keeps for the backward pass."""
 
+    extras: tuple
     x: np.ndarray
     lengths: np.ndarray | None
     reverse: bool
@@ -72,7 +74,9 @@ class Recurrence:
     """The time loops of one cell, for one input and hidden size and dtype.
 
     `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh);
-    forward also takes `ReducedWeights`, if nothing is to be kept.
+    forward also takes `ReducedWeights`, if nothing is to be kept. After the four stand in `grads`
+    those of the cell's own weights. `extras` is a tuple of contiguous arrays (H,), (B, H) or
+    (T, B, H), the cell's own weights first.
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
@@ -114,7 +118,7 @@ class Recurrence:
         multiplied = batch * self.cell.gates * self.hidden * self.hidden
         return team_size(steps, multiplied, 2 if self.cell.late else 1)
 
-    def forward(self, weights, x, state, lengths, reverse, y, column, keep):
+    def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
         x (T, B, I), state (S, B, H), lengths (B,) or None; writes H columns from `column` on of
@@ -127,21 +131,24 @@ class Recurrence:
             gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
             history = take((self.cell.states, 2, batch, self.padded), self.dtype)
             final = run(
-                weights, x, state, lengths, reverse, y, column, history, self._no_tape, gated, False
-            )
+                weights, extras, x, state, lengths, reverse, y, column, history, self._no_tape,
+                gated, False,
+            )  # fmt: skip
             give_back(history)
             return final, None
         rows = steps * batch
         history = take((self.cell.states, steps + 1, batch, self.padded), self.dtype)
         saved = take((rows, self.cell.saved, self.padded), self.dtype)
         gated = take((rows if self.cell.late else 0, self.padded), self.dtype)
-        final = run(weights, x, state, lengths, reverse, y, column, history, saved, gated, True)
-        return final, Tape(x, lengths, reverse, history, saved, gated)
+        final = run(
+            weights, extras, x, state, lengths, reverse, y, column, history, saved, gated, True
+        )
+        return final, Tape(extras, x, lengths, reverse, history, saved, gated)
 
     def stepper(self, state):
-        """A function (weights, x (1, B, I), y (1, B, H)) that steps on from `state` (S, B, H).
+        """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
 
-        It writes y, and the new state in place of the old.
+        It writes y, and the new state (S, B, H) in place of the old.
         """
         states, batch, hidden = state.shape
         kernel = self._forward_units
@@ -153,11 +160,11 @@ class Recurrence:
         gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
         kept = np.empty(batch * self.cell.kept * self.padded, self.dtype)
 
-        def step(weights, x, y):
+        def step(weights, extras, x, y):
             kernel(
                 True, ALONE, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
-                state, state, *room, y.reshape(-1), 0, hidden, self._no_tape, gated, kept,
-                False, False,
+                state, state, as_triples(extras), *room, y.reshape(-1), 0, hidden, self._no_tape,
+                gated, kept, False, False,
             )  # fmt: skip
 
         return step
@@ -173,7 +180,7 @@ class Recurrence:
         return *arrays, *((self._no_bias, self._no_bias) if biases[0] is None else biases)
 
     def _run_units(
-        self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
+        self, weights, extras, x, state, lengths, reverse, y, column, history, saved, gated, keep
     ):
         steps, batch = x.shape[:2]
         wx = self._no_panels
@@ -187,15 +194,16 @@ class Recurrence:
             self._forward_units, self._team(steps, batch),
             (
                 x, rows, counts, *self._as_they_lie(weights), wx, np.ascontiguousarray(state),
-                final, history, np.empty((block, self._gates_width), self.dtype), y.reshape(-1),
-                column, y.shape[2], saved, gated,
+                final, as_triples(extras), history,
+                np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column, y.shape[2],
+                saved, gated,
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
             ),
         )  # fmt: skip
         return final
 
     def _run_rows(
-        self, weights, x, state, lengths, reverse, y, column, history, saved, gated, keep
+        self, weights, extras, x, state, lengths, reverse, y, column, history, saved, gated, keep
     ):
         steps, batch = x.shape[:2]
         slots, sequences = history.shape[1], np.arange(batch)
@@ -210,7 +218,7 @@ class Recurrence:
             self._forward_rows,
             [
                 (
-                    x, rows, counts, wx, wh, wq, self.hidden, history,
+                    x, rows, counts, wx, wh, wq, self.hidden, as_triples(extras), history,
                     y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
                 )
                 for rows, counts in _spread(
@@ -232,9 +240,10 @@ class Recurrence:
         shape = (steps, batch, cell.gates, self.padded)
         dxg = take(shape, self.dtype)
         dhg = take(shape, self.dtype) if cell.apart else dxg
+        dweights = take((steps, batch, len(cell.weights), self.padded), self.dtype)
         dstate = dstate.copy()
         run = self._run_back_units if batch <= FEW else self._run_back_rows
-        run(weights[1], tape, dy, column, dstate, dxg, dhg)
+        run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
         if tape.lengths is None:
             valid = np.arange(steps * batch)
         else:
@@ -248,25 +257,28 @@ class Recurrence:
                 for first, last in split(valid.size, shares(work))
             ],
         )
-        self._add_weight_gradients(tape, valid, dxg, dhg, grads)
-        give_back(*((dxg, dhg) if cell.apart else (dxg,)))
+        self._add_weight_gradients(tape, valid, dxg, dhg, grads[:4])
+        for number, total in enumerate(grads[4:]):
+            add_own_gradients(dweights, valid, number, total)
+        give_back(*((dxg, dhg) if cell.apart else (dxg,)), dweights)
         return dstate
 
-    def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg):
+    def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
         steps, batch = tape.x.shape[:2]
         cell = self.cell
         ((rows, counts),) = _spread(tape.lengths, steps, batch, 1)
         run_team(
             self._backward_units, self._team(steps, batch),
             (
-                dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, tape.history, tape.saved,
-                dxg, dhg, np.empty((cell.states, batch, self.padded), self.dtype),
+                dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, as_triples(tape.extras),
+                tape.history, tape.saved, dxg, dhg, dweights,
+                np.empty((cell.states, batch, self.padded), self.dtype),
                 np.empty((batch if cell.late else 0, self.padded), self.dtype),
                 np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
             ),
         )  # fmt: skip
 
-    def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg):
+    def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
         steps, batch = tape.x.shape[:2]
         wh, wq = self._order.hidden_panels_back(w_hh)
         run_parallel(
@@ -274,7 +286,8 @@ class Recurrence:
             [
                 (
                     dy.reshape(-1), column, dy.shape[2], rows, counts, wh, wq, self.hidden,
-                    tape.history, tape.saved, dxg, dhg, dstate, tape.reverse,
+                    as_triples(tape.extras), tape.history, tape.saved, dxg, dhg, dweights, dstate,
+                    tape.reverse,
                 )
                 for rows, counts in _spread(
                     tape.lengths, steps, batch, self._threads(tape.lengths, steps, batch)

@@ -47,3 +47,17 @@ def add(count):
         return (a[0] + b[0],) + others(a[1:], b[1:])
 
     return add_some
+
+
+@cache
+def add_at(index):
+    """A function (values, more) -> the values, the one at `index` increased by `more`."""
+    if index == 0:
+        return inlined(lambda values, more: (values[0] + more,) + values[1:])
+    others = add_at(index - 1)
+
+    @inlined
+    def add_further_on(values, more):
+        return (values[0],) + others(values[1:], more)
+
+    return add_further_on

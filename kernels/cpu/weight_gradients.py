@@ -32,6 +32,19 @@ def write_input_gradients(dxg, valid, wx, dx, resume):
         )  # fmt: skip
 
 
+@kernel("add_own_gradients")
+def add_own_gradients(dweights, valid, number, total):
+    """Add to total (H,) what the rows (t, b) numbered by `valid` have of a cell's own weight."""
+    count, padded = dweights.shape[2:]
+    hidden, flat, rows = total.size, dweights.reshape(-1), valid * (count * padded)
+    sums = np.empty(padded, dweights.dtype)
+    for k0 in range(0, valid.size, DEPTH):
+        depth = min(DEPTH, valid.size - k0)
+        column_sums(flat, rows, k0, depth, number * padded, hidden, sums)
+        for i in range(hidden):
+            total[i] += sums[i]
+
+
 @kernel("add_weight_gradients")
 def add_weight_gradients(
     dxg, dhg, apart, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh

@@ -3,33 +3,38 @@
 Time runs against the forward pass. A step first completes the gradient by its new states: what
 the later step left in `carry` (S, B, H), plus that step's product of gate gradients and
 recurrent weights, plus dy. Gate gradients dxg, dhg are (T, B, G, H), one array where the cell
-does not tell them apart; past a sequence's end they are zero.
+does not tell them apart; past a sequence's end they are zero. dweights (T, B, W, H) are the
+gradients by the cell's own weights, left alone past the ends.
 """
 
 from functools import cache
 
 import numpy as np
 
+from ..signatures import backward_of, gate_backward_of
 from ..specialise import specialise, text_of_cell
 from .device import INTEGER, INTEGERS, cuda, floats, inlined
+from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
 from .tiles import COLUMNS, ROWS, unit_product
-from .tuples import add, gather, repeat, scatter
+from .tuples import add, add_at, gather, repeat, scatter
 
 
 @cache
 def backward_step(cell, dtype):
     """The kernel of a one-phase cell. `follows`: whether a later step left gate gradients."""
     dtype = np.dtype(dtype)
-    function, product = specialise(cell.backward, REPLACEMENTS, inlined), unit_product(dtype)
+    function, product = specialise(backward_of(cell), REPLACEMENTS, inlined), unit_product(dtype)
     states, saves, put_states = gather(cell.states), gather(cell.saved), scatter(cell.states)
     put_gates, zeros = scatter(cell.gates), repeat(cell.gates)
     gate_count, saved_count, apart = cell.gates, cell.saved, cell.apart
+    plus_output, extra = add_at(cell.output), gather_extras(cell.extras)
+    put_weights, weight_count = scatter(len(cell.weights)), len(cell.weights)
 
     def backward(
-        t, lengths, batch, hidden, follows, later_dhg, w_hh, dy, dy_stride, old, new, plane, tape,
-        carry, carry_plane, dxg, dhg,
+        t, lengths, batch, hidden, follows, later_dhg, w_hh, extras, dy, dy_stride, old, new, plane,
+        tape, carry, carry_plane, dxg, dhg, dweights,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
@@ -47,20 +52,23 @@ def backward_step(cell, dtype):
                 put_gates(dhg, gates_at, hidden, nothing)
             return
         dnew = states(carry, at, carry_plane)
-        dnew = (dnew[0] + through + dy[b * dy_stride + j],) + dnew[1:]
-        dx, dh, dstate = function(
+        dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + j])
+        dx, dh, dstate, by_weights = function(
             saves(tape, b * saved_count * hidden + j, hidden),
             states(old, at, plane),
             states(new, at, plane),
             dnew,
+            extra(extras, t, b, j),
         )
         put_gates(dxg, gates_at, hidden, dx)
         if apart:
             put_gates(dhg, gates_at, hidden, dh)
         put_states(carry, at, carry_plane, dstate)
+        put_weights(dweights, b * weight_count * hidden + j, hidden, by_weights)
 
     f, i = floats(dtype), INTEGER
-    types = (i, INTEGERS, i, i, i, f, f, f, i, f, f, i, f, f, i, f, f)
+    more = types_of_extras(cell, dtype)
+    types = (i, INTEGERS, i, i, i, f, f, more, f, i, f, f, i, f, f, i, f, f, f)
     return Kernel(f"backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -68,15 +76,16 @@ def backward_step(cell, dtype):
 def late_backward_step(cell, dtype):
     """The kernel of a two-phase cell's late gates, which come first on the way back."""
     dtype = np.dtype(dtype)
-    function, product = specialise(cell.backward, REPLACEMENTS, inlined), unit_product(dtype)
+    function, product = specialise(backward_of(cell), REPLACEMENTS, inlined), unit_product(dtype)
     states, saves, put_states = gather(cell.states), gather(cell.saved), scatter(cell.states)
     put_late, zeros, put_carried = scatter(cell.late), repeat(cell.late), scatter(cell.carried)
     gate_count, saved_count, carried_count = cell.gates, cell.saved, cell.carried
     early_count = cell.gates - cell.late
+    plus_output, extra = add_at(cell.output), gather_extras(cell.extras)
 
     def backward(
-        t, lengths, batch, hidden, follows, later_dg, w_hh, dy, dy_stride, old, new, plane, tape,
-        carry, carry_plane, dg, carried,
+        t, lengths, batch, hidden, follows, later_dg, w_hh, extras, dy, dy_stride, old, new, plane,
+        tape, carry, carry_plane, dg, carried,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
@@ -91,19 +100,21 @@ def late_backward_step(cell, dtype):
             put_late(dg, late_at, hidden, zeros(type(through)(0)))
             return
         dnew = states(carry, at, carry_plane)
-        dnew = (dnew[0] + through + dy[b * dy_stride + j],) + dnew[1:]
-        da, passed, dstate = function(
+        dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + j])
+        da, passed, dstate, _ = function(
             saves(tape, b * saved_count * hidden + j, hidden),
             states(old, at, plane),
             states(new, at, plane),
             dnew,
+            extra(extras, t, b, j),
         )
         put_late(dg, late_at, hidden, da)
         put_carried(carried, b * carried_count * hidden + j, hidden, passed)
         put_states(carry, at, carry_plane, dstate)
 
     f, i = floats(dtype), INTEGER
-    types = (i, INTEGERS, i, i, i, f, f, f, i, f, f, i, f, f, i, f, f)
+    more = types_of_extras(cell, dtype)
+    types = (i, INTEGERS, i, i, i, f, f, more, f, i, f, f, i, f, f, i, f, f)
     return Kernel(f"late_backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -112,14 +123,17 @@ def gate_backward_step(cell, dtype):
     """The kernel of a two-phase cell's early gates; `w_hh` are the late gates' weights."""
     dtype = np.dtype(dtype)
     early_count = cell.gates - cell.late
-    function, product = specialise(cell.gate_backward, REPLACEMENTS, inlined), unit_product(dtype)
+    function, product = (
+        specialise(gate_backward_of(cell), REPLACEMENTS, inlined),
+        unit_product(dtype),
+    )
     states, saves, put_states = gather(cell.states), gather(cell.saved), scatter(cell.states)
     put_early, zeros, get_carried = scatter(early_count), repeat(early_count), gather(cell.carried)
     gate_count, late_count, plus = cell.gates, cell.late, add(cell.states)
-    saved_count, carried_count = cell.saved, cell.carried
+    saved_count, carried_count, extra = cell.saved, cell.carried, gather_extras(cell.extras)
 
     def backward(
-        t, lengths, batch, hidden, w_hh, old, plane, tape, carry, carry_plane, dg, carried
+        t, lengths, batch, hidden, w_hh, extras, old, plane, tape, carry, carry_plane, dg, carried
     ):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
@@ -139,12 +153,13 @@ def gate_backward_step(cell, dtype):
             states(old, at, plane),
             get_carried(carried, b * carried_count * hidden + j, hidden),
             dgated,
+            extra(extras, t, b, j),
         )
         put_early(dg, gates_at + j, hidden, da)
         put_states(carry, at, carry_plane, plus(states(carry, at, carry_plane), dstate))
 
     f, i = floats(dtype), INTEGER
-    types = (i, INTEGERS, i, i, f, f, i, f, f, i, f, f)
+    types = (i, INTEGERS, i, i, f, types_of_extras(cell, dtype), f, i, f, f, i, f, f)
     return Kernel(f"gate_backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 

@@ -45,8 +45,9 @@ def cell_kernels(cell, dtype):
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
-    online = (online_step.gate_kernel, online_step.late_kernel)
-    steps += online if cell.late else (online_step.one_phase_kernel,)
+    if not cell.extras:  # which learn forward in time
+        online = (online_step.gate_kernel, online_step.late_kernel)
+        steps += online if cell.late else (online_step.one_phase_kernel,)
     return [step(cell, dtype) for step in steps]
 
 
@@ -66,6 +67,7 @@ def other_kernels(dtype):
         preparing.valid_kernel(dtype),
         recorded_product.product_kernel(dtype),
         elementwise.dropout_kernel(dtype),
+        elementwise.mask_kernel(dtype),
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),

@@ -85,3 +85,27 @@ def dropout(x, rate, seed):
     kernel = dropout_kernel(x.dtype)
     kernel(_grid(x.size), (THREADS, 1, 1), x, y, x.size, threshold, scale, np.uint64(seed))
     return y
+
+
+@cache
+def mask_kernel(dtype):
+    """The kernel of `random_mask`."""
+    random = inlined(random_24_bits)
+
+    def run(mask, size, threshold, value, seed):
+        i = cuda.grid(1)
+        if i < size:
+            mask[i] = value if random(seed, np.uint64(i)) >= threshold else type(value)(0)
+
+    element, pointer = ELEMENTS[np.dtype(dtype)], floats(dtype)
+    signature = (pointer, INTEGER, types.uint64, element, types.uint64)
+    return Kernel(f"random_mask {dtype}", run, signature)
+
+
+def random_mask(shape, rate, value, seed, dtype):
+    """An array with a share `rate` of zeros and `value` elsewhere: those that `dropout` keeps."""
+    mask = cupy.empty(shape, dtype)
+    threshold, value = np.uint64(rate * 2**24), mask.dtype.type(value)
+    kernel = mask_kernel(mask.dtype)
+    kernel(_grid(mask.size), (THREADS, 1, 1), mask, mask.size, threshold, value, np.uint64(seed))
+    return mask

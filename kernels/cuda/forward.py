@@ -3,15 +3,17 @@
 Layouts (all C-contiguous): xg (T, B, G, H) products with the input; history (S, slots, B, H)
 states; tape (T, B, R, H) what the cell saves; gated and kept (B, K, H) of two-phase cells. The
 host passes pointers to step t's part. A sequence that has ended keeps its states, so that the
-last slot holds everybody's final state.
+last slot holds everybody's final state. For `extras` see `extras`.
 """
 
 from functools import cache
 
 import numpy as np
 
+from ..signatures import forward_of, gate_of
 from ..specialise import specialise, text_of_cell
 from .device import INTEGER, INTEGERS, cuda, floats, inlined
+from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
 from .tiles import COLUMNS, ROWS, gates_product
@@ -23,16 +25,18 @@ def forward_step(cell, dtype):
     """The kernel of a one-phase cell."""
     dtype = np.dtype(dtype)
     function, product = (
-        specialise(cell.forward, REPLACEMENTS, inlined),
+        specialise(forward_of(cell), REPLACEMENTS, inlined),
         gates_product(cell.gates, dtype),
     )
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
-    gate_count, saved_count = cell.gates, cell.saved
+    gate_count, saved_count, output = cell.gates, cell.saved, cell.output
+    extra = gather_extras(cell.extras)
 
     def forward(
-        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, old, new, plane, y, y_stride, tape, keep
-    ):
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, extras, old, new, plane, y, y_stride,
+        tape, keep,
+    ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
@@ -44,14 +48,21 @@ def forward_step(cell, dtype):
             keep_states(old, at, new, at, plane)
             return
         x = plus(gates(xg, b * gate_count * hidden + j, hidden), gates(b_ih, j, hidden))
-        values, saved = function(x, plus(sums, gates(b_hh, j, hidden)), states(old, at, plane))
+        values, saved = function(
+            x,
+            plus(sums, gates(b_hh, j, hidden)),
+            states(old, at, plane),
+            (),
+            extra(extras, t, b, j),
+        )
         put_states(new, at, plane, values)
-        y[b * y_stride + j] = values[0]
+        y[b * y_stride + j] = values[output]
         if keep:
             saves(tape, b * saved_count * hidden + j, hidden, saved)
 
     f, i = floats(dtype), INTEGER
-    types = (i, INTEGERS, i, i, f, f, f, f, f, f, i, f, i, f, i)
+    more = types_of_extras(cell, dtype)
+    types = (i, INTEGERS, i, i, f, f, f, f, more, f, f, i, f, i, f, i)
     return Kernel(f"forward_step {text_of_cell(cell)} {dtype}", forward, types)
 
 
@@ -60,13 +71,14 @@ def gate_step(cell, dtype):
     """The kernel of a two-phase cell's first phase."""
     dtype, early_count = np.dtype(dtype), cell.gates - cell.late
     function, product = (
-        specialise(cell.gate, REPLACEMENTS, inlined),
+        specialise(gate_of(cell), REPLACEMENTS, inlined),
         gates_product(early_count, dtype),
     )
     early, plus, states = gather(early_count), add(early_count), gather(cell.states)
     keeps, gate_count, kept_count = scatter(cell.kept), cell.gates, cell.kept
+    extra = gather_extras(cell.extras)
 
-    def gate(batch, hidden, xg, b_ih, b_hh, w_hh, old, plane, gated, kept):
+    def gate(t, batch, hidden, xg, b_ih, b_hh, w_hh, extras, old, plane, gated, kept):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
@@ -75,12 +87,15 @@ def gate_step(cell, dtype):
             return
         at = b * hidden + j
         x = plus(early(xg, b * gate_count * hidden + j, hidden), early(b_ih, j, hidden))
-        value, passed = function(x, plus(sums, early(b_hh, j, hidden)), states(old, at, plane))
+        value, passed = function(
+            x, plus(sums, early(b_hh, j, hidden)), states(old, at, plane), extra(extras, t, b, j)
+        )
         gated[at] = value
         keeps(kept, b * kept_count * hidden + j, hidden, passed)
 
     f, i = floats(dtype), INTEGER
-    return Kernel(f"gate_step {text_of_cell(cell)} {dtype}", gate, (i, i, f, f, f, f, f, i, f, f))
+    types = (i, i, i, f, f, f, f, types_of_extras(cell, dtype), f, i, f, f)
+    return Kernel(f"gate_step {text_of_cell(cell)} {dtype}", gate, types)
 
 
 @cache
@@ -88,16 +103,17 @@ def late_step(cell, dtype):
     """The kernel of a two-phase cell's second phase; the weights and biases are the late gates'."""
     dtype = np.dtype(dtype)
     function, product = (
-        specialise(cell.forward, REPLACEMENTS, inlined),
+        specialise(forward_of(cell), REPLACEMENTS, inlined),
         gates_product(cell.late, dtype),
     )
     late, plus, states = gather(cell.late), add(cell.late), gather(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
     kept_values, gate_count, kept_count = gather(cell.kept), cell.gates, cell.kept
-    early_count, saved_count = cell.gates - cell.late, cell.saved
+    early_count, saved_count, output = cell.gates - cell.late, cell.saved, cell.output
+    extra = gather_extras(cell.extras)
 
     def forward(
-        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, gated, kept, old, new, plane,
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, extras, gated, kept, old, new, plane,
         y, y_stride, tape, keep,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
@@ -116,12 +132,14 @@ def late_step(cell, dtype):
             plus(sums, late(b_hh, j, hidden)),
             states(old, at, plane),
             kept_values(kept, b * kept_count * hidden + j, hidden),
+            extra(extras, t, b, j),
         )
         put_states(new, at, plane, values)
-        y[b * y_stride + j] = values[0]
+        y[b * y_stride + j] = values[output]
         if keep:
             saves(tape, b * saved_count * hidden + j, hidden, saved)
 
     f, i = floats(dtype), INTEGER
-    types = (i, INTEGERS, i, i, f, f, f, f, f, f, f, f, i, f, i, f, i)
+    more = types_of_extras(cell, dtype)
+    types = (i, INTEGERS, i, i, f, f, f, f, more, f, f, f, f, i, f, i, f, i)
     return Kernel(f"late_step {text_of_cell(cell)} {dtype}", forward, types)

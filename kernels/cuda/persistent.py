@@ -3,6 +3,7 @@
 What the arrays hold is told in `persistent_forward` and `persistent_backward`.
 """
 
+from .extras import as_arguments
 from .persistent_backward import persistent_backward
 from .persistent_block import THREADS
 from .persistent_forward import persistent_forward
@@ -29,23 +30,28 @@ def _column(a, column):
     return a.data.ptr + column * a.itemsize, a.shape[1] * a.shape[2], a.shape[2]
 
 
-def run_forward(cell, plan, w_hh, biases, xg, history, ends, counters, reverse, y, column, saved):
+def run_forward(
+    cell, plan, w_hh, extras, biases, xg, history, ends, counters, reverse, y, column, saved
+):
     """All steps; writes history, `y` and, unless it is None, `saved`."""
     keep, steps, (slots, batch, pitch) = saved is not None, len(y), history.shape[1:]
     _launch(
         persistent_forward(cell, plan.tile_rows, xg.dtype), plan, counters,
-        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, xg, *biases, w_hh, history, slots,
-        *_column(y, column), saved if keep else 0, int(keep),
+        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, xg, *biases, w_hh,
+        *as_arguments(extras), history, slots, *_column(y, column), saved if keep else 0, int(keep),
     )  # fmt: skip
 
 
 def run_backward(
-    cell, plan, w_hh, history, saved, ends, counters, reverse, dy, column, carry, dxg, dhg
-):
-    """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
+    cell, plan, w_hh, extras, history, saved, ends, counters, reverse, dy, column, carry, dxg, dhg,
+    dweights,
+):  # fmt: skip
+    """All steps back; writes dxg, dhg and, unless it is None, dweights, and turns `carry` into
+    the gradient by the initial state."""
     (steps, batch), pitch = dxg.shape[:2], history.shape[3]
     _launch(
         persistent_backward(cell, plan.tile_rows, dxg.dtype), plan, counters,
-        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, w_hh, *_column(dy, column),
-        history, saved, carry, dxg, dhg,
+        steps, int(reverse), ends, batch, w_hh.shape[1], pitch, w_hh,
+        *as_arguments(extras), *_column(dy, column), history, saved, carry, dxg, dhg,
+        0 if dweights is None else dweights,
     )  # fmt: skip

@@ -10,32 +10,37 @@ from functools import cache
 
 import numpy as np
 
+from ..signatures import backward_of
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
+from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, THREADS, arrive, block_product, clear, fetch, place, wait
 from .preparing import COUNTER_PITCH, COUNTERS
-from .tuples import gather, repeat, scatter
+from .tuples import add_at, gather, repeat, scatter
 
 
 @cache
 def persistent_backward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype = np.dtype(dtype)
-    function = specialise(cell.backward, REPLACEMENTS, inlined)
+    function = specialise(backward_of(cell), REPLACEMENTS, inlined)
     multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
     column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
     states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
     saves, no_saves = gather(cell.saved), repeat(cell.saved)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
-    apart = cell.apart
+    apart, extra, no_extras = cell.apart, gather_extras(cell.extras), repeat(cell.extras)
+    plus_output, weight_count = add_at(cell.output), len(cell.weights)
+    put_weights = scatter(weight_count)
 
     def backward(
-        steps, reverse, lengths, batch, hidden, pitch, w_hh, dy, dy_step, dy_row, history, tape,
-        carry, dxg, dhg, units, group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
+        steps, reverse, lengths, batch, hidden, pitch, w_hh, extras, dy, dy_step, dy_row, history,
+        tape, carry, dxg, dhg, dweights, units, group_rows, rows, chunks, column_tiles, parts,
+        sums_pitch, counters,
     ):  # fmt: skip
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing, depth = cuda.threadIdx.x, element(0), gate_count * pitch
@@ -69,16 +74,16 @@ def persistent_backward(cell, tile_rows, dtype):
                 at, carry_at = b * pitch + j, b * hidden + j
                 gates_at = (t * batch + b) * depth + j
                 saved, state = no_saves(nothing), no_states(nothing)
-                following, dnew, end = state, state, 0
+                following, dnew, more, end = state, state, no_extras(nothing), 0
                 if mine:  # fetched before the wait, to arrive during it
                     dnew, end = states(carry, carry_at, carry_plane), lengths[b]
                     if step < steps:
                         saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
                         state = states(history, old + at, plane)
                         following = states(history, new + at, plane)
+                        more = extra(extras, t, b, j)
                         if t < end:
-                            by_y = dy[t * dy_step + b * dy_row + j]
-                            dnew = (dnew[0] + by_y,) + dnew[1:]
+                            dnew = plus_output(dnew, dy[t * dy_step + b * dy_row + j])
                 through = nothing
                 if step:
                     if b0 == first_row:
@@ -105,15 +110,18 @@ def persistent_backward(cell, tile_rows, dtype):
                             put_gates(dhg, gates_at, pitch, no_gates(nothing))
                     continue
                 dnew = (dnew[0] + through,) + dnew[1:]
-                dx, dh, dstate = function(saved, state, following, dnew)
+                dx, dh, dstate, by_weights = function(saved, state, following, dnew, more)
                 put_gates(dxg, gates_at, pitch, dx)
                 if apart:
                     put_gates(dhg, gates_at, pitch, dh)
                 put_states(carry, carry_at, carry_plane, dstate)
+                weights_at = (t * batch + b) * weight_count * hidden + j
+                put_weights(dweights, weights_at, hidden, by_weights)
             if step < steps:
                 arrive(counters, counter)
 
     f, i = floats(dtype), INTEGER
     sizes = (i,) * 7
-    types = (i, i, INTEGERS, i, i, i, f, f, i, i, f, f, f, f, f, *sizes, COUNTERS)
+    more = types_of_extras(cell, dtype)
+    types = (i, i, INTEGERS, i, i, i, f, more, f, i, i, f, f, f, f, f, f, *sizes, COUNTERS)
     return Kernel(f"persistent_backward {text_of_cell(cell)} {tile_rows} {dtype}", backward, types)

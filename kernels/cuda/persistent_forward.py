@@ -10,8 +10,10 @@ from functools import cache
 
 import numpy as np
 
+from ..signatures import forward_of
 from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
+from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, WARP, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
@@ -40,17 +42,18 @@ def persistent_forward(cell, tile_rows, dtype):
     pitch, sums_pitch : numbers from one row to the next, of the states and of the products
     """
     dtype = np.dtype(dtype)
-    function = specialise(cell.forward, REPLACEMENTS, inlined)
+    function = specialise(forward_of(cell), REPLACEMENTS, inlined)
     multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
     column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
     put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
+    extra, no_extras, output = gather_extras(cell.extras), repeat(cell.extras), cell.output
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
 
     def forward(
-        steps, reverse, lengths, batch, hidden, pitch, xg, b_ih, b_hh, w_hh, history, slots,
-        y, y_step, y_row, tape, keep, units, group_rows, rows, chunks, column_tiles, parts,
+        steps, reverse, lengths, batch, hidden, pitch, xg, b_ih, b_hh, w_hh, extras, history,
+        slots, y, y_step, y_row, tape, keep, units, group_rows, rows, chunks, column_tiles, parts,
         sums_pitch, counters,
     ):  # fmt: skip
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
@@ -88,10 +91,12 @@ def persistent_forward(cell, tile_rows, dtype):
                 mine = row < rows and b < last_row and j < hidden
                 at = b * pitch + j
                 x, state, end = no_gates(nothing), no_states(nothing), 0
+                more = no_extras(nothing)
                 if mine:  # fetched before the wait, to arrive during it
                     x = gates(xg, (t * batch + b) * gate_count * hidden + j, hidden)
                     x = plus(x, gates(shared, bias_x + unit, units))
                     state, end = states(history, old + at, plane), lengths[b]
+                    more = extra(extras, t, b, j)
                 if step and b0 == first_row:
                     wait(counters, counter, step * cuda.gridDim.x)
                 count = min(rows, last_row - b0)
@@ -106,7 +111,7 @@ def persistent_forward(cell, tile_rows, dtype):
                     for part in range(parts):
                         part_at = sums + (part * rows + row) * sums_pitch + unit
                         h = plus(h, gates(shared, part_at, units))
-                values, saved = function(x, h, state)
+                values, saved = function(x, h, state, (), more)
                 values = choose(t < end, values, state)
                 # First what others wait for, then, while they do not, what they never read.
                 if mine:
@@ -116,13 +121,14 @@ def persistent_forward(cell, tile_rows, dtype):
                 if mine:
                     put_others(history, new + at + plane, plane, values[1:])
                     if t < end:
-                        y[t * y_step + b * y_row + j] = values[0]
+                        y[t * y_step + b * y_row + j] = values[output]
                         if keep:
                             saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
 
     f, i = floats(dtype), INTEGER
     sizes = (i,) * 7
     types_ = (
-        i, i, INTEGERS, i, i, i, f, f, f, f, f, i, f, i, i, f, i, *sizes, COUNTERS,
+        i, i, INTEGERS, i, i, i, f, f, f, f, types_of_extras(cell, dtype), f, i, f, i, i, f, i,
+        *sizes, COUNTERS,
     )  # fmt: skip
     return Kernel(f"persistent_forward {text_of_cell(cell)} {tile_rows} {dtype}", forward, types_)

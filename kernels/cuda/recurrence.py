@@ -24,6 +24,7 @@ class Tape:
     `scratch` holds the sequences' ends, which differ if `ragged`.
     """
 
+    extras: tuple
     x: cupy.ndarray
     scratch: Scratch
     ragged: bool
@@ -38,6 +39,8 @@ class Recurrence:
     """The time loops of one cell, for one input and hidden size and dtype.
 
     `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh).
+    After the four stand in `grads` those of the cell's own weights. `extras` is a tuple of
+    contiguous arrays (H,), (B, H) or (T, B, H), the cell's own weights first.
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
@@ -45,7 +48,7 @@ class Recurrence:
         self.dtype = np.dtype(dtype)
         self._early = (cell.gates - cell.late) * hidden_size  # rows of the early gates' weights
 
-    def forward(self, weights, x, state, lengths, reverse, y, column, keep):
+    def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
         x (T, B, I), state (S, B, H), lengths (B,) on either side or None; writes H columns from
@@ -66,7 +69,10 @@ class Recurrence:
         gated = cupy.empty((kept_steps, batch, hidden), self.dtype) if cell.late else None
         scratch = Scratch(plans[0].groups if plans else 0, batch, lengths)
         prepare(state, history, first, scratch, steps if lengths is None else 0)
-        arrays, where = (w_hh, biases, xg, history, scratch.ends), (reverse, y, column, saved)
+        arrays, where = (
+            (w_hh, extras, biases, xg, history, scratch.ends),
+            (reverse, y, column, saved),
+        )
         if plans:
             persistent.run_forward(cell, plans[0], *arrays, scratch.counters, *where)
         else:
@@ -77,12 +83,12 @@ class Recurrence:
             return final, None
         ragged = lengths is not None
         plan = plans and plans[1]
-        return final, Tape(x, scratch, ragged, reverse, history, saved, gated, plan)
+        return final, Tape(extras, x, scratch, ragged, reverse, history, saved, gated, plan)
 
     def stepper(self, state):
-        """A function (weights, x (1, B, I), y (1, B, H)) that steps on from `state` (S, B, H).
+        """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
 
-        It writes y, and the new state in place of the old.
+        It writes y, and the new state (S, B, H) in place of the old.
         """
         return Stepper(self.cell, state)
 
@@ -100,8 +106,11 @@ class Recurrence:
         ones = cupy.empty((1, steps * batch), self.dtype)
         scratch = Scratch(tape.plan.groups if tape.plan else 0)
         prepare(dstate, carry, 0, scratch, ones=ones)
-        arrays = (weights[1], tape.history, tape.saved, tape.scratch.ends)
-        where = (tape.reverse, dy, column, carry, dxg, dhg)
+        dweights = None
+        if cell.weights:
+            dweights = cupy.empty((steps, batch, len(cell.weights) * self.hidden), self.dtype)
+        arrays = (weights[1], tape.extras, tape.history, tape.saved, tape.scratch.ends)
+        where = (tape.reverse, dy, column, carry, dxg, dhg, dweights)
         if tape.plan:
             persistent.run_backward(cell, tape.plan, *arrays, scratch.counters, *where)
         else:
@@ -109,6 +118,8 @@ class Recurrence:
         self._multiply_all_steps(
             weights[0], tape, self._gates(dxg), self._gates(dhg), ones, grads, dx, resume
         )
+        if cell.weights:
+            self._add_own_gradients(dweights, tape, ones, grads[4:])
         return carry.reshape(dstate.shape)
 
     def _rows(self, shape, plan):
@@ -136,7 +147,7 @@ class Recurrence:
         rows = slice(first, first + steps * batch)
         previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
         multiply(dxg, w_ih, _matrix(dx), add=resume)
-        dw_ih, dw_hh, db_ih, db_hh = grads
+        dw_ih, dw_hh, db_ih, db_hh = grads[:4]
         multiply(dxg.T, _matrix(x), dw_ih, add=True)
         if self.cell.late:
             multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
@@ -146,6 +157,15 @@ class Recurrence:
         if db_ih is not None:
             multiply(ones, dxg, db_ih.reshape(1, -1), add=True)
             multiply(ones, dhg, db_hh.reshape(1, -1), add=True)
+
+    def _add_own_gradients(self, dweights, tape, ones, totals):
+        """Sum the gradients by the cell's own weights over the valid steps."""
+        if tape.ragged:
+            valid_rows(dweights, tape.scratch.ends, dweights)
+        rows, hidden = _matrix(dweights), self.hidden
+        for i, total in enumerate(totals):
+            of_one = rows[:, i * hidden : (i + 1) * hidden]
+            multiply(ones, of_one, total.reshape(1, -1), add=True)
 
 
 def _matrix(a):

@@ -9,32 +9,34 @@ import cupy
 
 from . import graphs
 from .backward import backward_step, gate_backward_step, last_backward_step, late_backward_step
+from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
 from .tiles import BLOCK, grid
 
 
-def _rows(a):
-    """Pointers to a[0], a[1], ... as ints; a null pointer for None."""
-    return [0] if a is None else [a.data.ptr + t * a.strides[0] for t in range(len(a))]
+def _rows(a, steps=1):
+    """Pointers to a[0], a[1], ... as ints; of None, null pointers for so many steps."""
+    return [0] * steps if a is None else [a.data.ptr + t * a.strides[0] for t in range(len(a))]
 
 
 def _address(a):
     return 0 if a is None else a.data.ptr
 
 
-def run_forward(cell, w_hh, biases, xg, history, ends, reverse, y, column, saved, gated):
+def run_forward(cell, w_hh, extras, biases, xg, history, ends, reverse, y, column, saved, gated):
     """All steps; writes history, `y` and, unless `saved` is None, what a tape keeps of them.
 
     `gated` (T or 1, B, H) is a two-phase cell's, else None.
     """
     kept = cupy.empty((y.shape[1], cell.kept, w_hh.shape[1]), xg.dtype) if cell.late else None
     arrays, how = (w_hh, *biases, xg, history, y, saved, gated, kept), (ends, reverse, column)
-    key = (cell, xg.shape, xg.dtype, y.shape, *how, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_forward(cell, *arrays, *how))
+    more = as_arguments(extras)
+    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_forward(cell, *arrays, more, *how))
 
 
 def _launch_forward(
-    cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, ends, reverse, column
+    cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, extras, ends, reverse, column
 ):  # fmt: skip
     (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
     slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
@@ -53,29 +55,37 @@ def _launch_forward(
         tail = (old, new, plane, y_rows[t], y_stride, saved_rows[kept_step], int(keep))
         if cell.late:
             q = gated_rows[kept_step]
-            gate(blocks, BLOCK, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, old, plane, q, kept)
-            step(blocks, BLOCK, *lead, *late, q, kept, *tail)
+            gate(
+                blocks, BLOCK, t, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, *extras, old, plane,
+                q, kept,
+            )  # fmt: skip
+            step(blocks, BLOCK, *lead, *late, *extras, q, kept, *tail)
         else:
-            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *tail)
+            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *extras, *tail)
 
 
-def run_backward(cell, w_hh, history, saved, ends, reverse, dy, column, carry, dxg, dhg):
-    """All steps back; writes dxg, dhg, and turns `carry` into the initial state's gradient."""
+def run_backward(
+    cell, w_hh, extras, history, saved, ends, reverse, dy, column, carry, dxg, dhg, dweights
+):
+    """All steps back; writes dxg, dhg and, unless it is None, dweights, and turns `carry` into
+    the gradient by the initial state."""
     carried = None
     if cell.late:
         carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
-    arrays, how = (w_hh, history, saved, dy, carry, dxg, dhg, carried), (ends, reverse, column)
-    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_backward(cell, *arrays, *how))
+    arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried)
+    how, more = (ends, reverse, column), as_arguments(extras)
+    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_backward(cell, *arrays, more, *how))
 
 
 def _launch_backward(
-    cell, w_hh, history, saved, dy, carry, dxg, dhg, carried, ends, reverse, column
-):
+    cell, w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, extras, ends, reverse,
+    column,
+):  # fmt: skip
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
     slot, saved_rows = _rows(history[0]), _rows(saved)
-    dxg_rows, dhg_rows = _rows(dxg), _rows(dhg)
+    dxg_rows, dhg_rows, dweights_rows = _rows(dxg), _rows(dhg), _rows(dweights, steps)
     dy_rows, dy_stride = _rows(dy[:, :, column:]), dy.shape[2]
     blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
     w_hh, carry, carried = map(_address, (w_hh, carry, carried))
@@ -86,14 +96,14 @@ def _launch_backward(
         before, after = (t + 1, t) if reverse else (t, t + 1)
         old, new, dh = slot[before], slot[after], dhg_rows[t if later is None else later]
         step(
-            blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, dy_rows[t],
-            dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
-            carried if cell.late else dhg_rows[t],
+            blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, *extras,
+            dy_rows[t], dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
+            *([carried] if cell.late else [dhg_rows[t], dweights_rows[t]]),
         )  # fmt: skip
         if cell.late:
             gate(
-                blocks, BLOCK, t, ends, batch, hidden, w_late, old, plane, saved_rows[t], carry,
-                carry_plane, dxg_rows[t], carried,
+                blocks, BLOCK, t, ends, batch, hidden, w_late, *extras, old, plane, saved_rows[t],
+                carry, carry_plane, dxg_rows[t], carried,
             )  # fmt: skip
         later = t
     last = last_backward_step(cell, dtype)

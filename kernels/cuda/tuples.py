@@ -61,6 +61,20 @@ def add(count):
 
 
 @cache
+def add_at(index):
+    """A function (values, more) -> the values, the one at `index` increased by `more`."""
+    if index == 0:
+        return inlined(lambda values, more: (values[0] + more,) + values[1:])
+    others = add_at(index - 1)
+
+    @inlined
+    def add_further_on(values, more):
+        return (values[0],) + others(values[1:], more)
+
+    return add_further_on
+
+
+@cache
 def repeat(count):
     """A function value -> (value, value, ...)."""
     if count == 0:
