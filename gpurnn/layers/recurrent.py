@@ -192,9 +192,11 @@ class Recurrent(Layer):
         allocate = xp.empty if lengths is None else xp.zeros
         layers, directions = range(self.num_layers), range(self.directions)
         apart = self.bidirectional and kernels.directions_apart(batch)
-        each = kernels.run_side_by_side if apart else map
-        weights = [self._weights(layer, d) for layer in layers for d in directions]
         dropped = keep and self.recurrent_dropout > 0
+        each = kernels.run_side_by_side if apart else kernels.run_together
+        if self.recompute or dropped:  # these read each direction's results at once
+            each = kernels.run_side_by_side if apart else map
+        weights = [self._weights(layer, d) for layer in layers for d in directions]
         finals, tapes, seeds = [], [], []
         for layer in layers:
             if layer and keep and self.dropout:

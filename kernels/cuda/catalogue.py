@@ -15,8 +15,7 @@ from . import (
     preparing,
     recorded_product,
 )
-from .persistent_backward import persistent_backward
-from .persistent_forward import persistent_forward
+from .persistent import backward_kernel, forward_kernel
 from .plans import tile_heights
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
@@ -52,10 +51,10 @@ def cell_kernels(cell, dtype):
 
 
 def persistent_kernels(cell, dtype, capability):
-    """The persistent kernels of a one-phase cell, for every height of tiles."""
+    """The persistent kernels of a cell, for every height of tiles."""
     return [
         kernel(cell, rows, dtype)
-        for kernel in (persistent_forward, persistent_backward)
+        for kernel in (forward_kernel, backward_kernel)
         for rows in tile_heights(dtype, capability)
     ]
 

@@ -9,6 +9,7 @@ product more than steps, the last of which completes the gradient by the initial
 from functools import cache
 
 import numpy as np
+from numba import types
 
 from ..signatures import backward_of
 from ..specialise import specialise, text_of_cell
@@ -17,9 +18,17 @@ from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
-from .persistent_block import COLUMNS, THREADS, arrive, block_product, clear, fetch, place, wait
-from .preparing import COUNTER_PITCH, COUNTERS
+from .persistent_block import COLUMNS, arrive, wait
+from .persistent_phase import add_sums, load_units, of_direction, own_counter, phase_product
+from .preparing import COUNTERS
 from .tuples import add_at, gather, repeat, scatter
+
+
+def backward_types(cell, dtype):
+    """The types of a backward kernel's arguments."""
+    f, i = floats(dtype), INTEGER
+    own = types.Tuple((i, f, types_of_extras(cell, dtype), f, f, f, f, f, f, f, f))
+    return (i, INTEGERS, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
 
 
 @cache
@@ -27,8 +36,8 @@ def persistent_backward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype = np.dtype(dtype)
     function = specialise(backward_of(cell), REPLACEMENTS, inlined)
-    multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
-    column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
+    load, product = load_units(0, cell.gates, dtype), phase_product(tile_rows, dtype)
+    chunk, column_size, plus_sums = chunk_of(dtype), column_pitch(dtype), add_sums(1)
     states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
     saves, no_saves = gather(cell.saved), repeat(cell.saved)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
@@ -38,30 +47,22 @@ def persistent_backward(cell, tile_rows, dtype):
     put_weights = scatter(weight_count)
 
     def backward(
-        steps, reverse, lengths, batch, hidden, pitch, w_hh, extras, dy, dy_step, dy_row, history,
-        tape, carry, dxg, dhg, dweights, units, group_rows, rows, chunks, column_tiles, parts,
-        sums_pitch, counters,
+        steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
+        rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
+        reverse, w_hh, extras, dy, history, tape, carry, dxg, dhg, dweights, _ = of_direction(
+            first, second
+        )
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        thread, nothing, depth = cuda.threadIdx.x, element(0), gate_count * pitch
-        unit, row = thread % units, thread // units
+        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
+        unit, row, depth = thread % units, thread // units, gate_count * pitch
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
         a = column_tiles * COLUMNS * chunks * column_size
         sums = a + rows * chunks * chunk
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
-        counter = cuda.blockIdx.y * COUNTER_PITCH
-
-        for column_tile in range(column_tiles):
-            column = column_tile * COLUMNS + thread % COLUMNS
-            u = first_unit + column
-            for k in range(thread // COLUMNS, chunks * chunk, THREADS // COLUMNS):
-                gate, source = k // pitch, k % pitch
-                inside = column < units and u < hidden and source < hidden and gate < gate_count
-                shared[column_at(column, k, chunks)] = (
-                    w_hh[(gate * hidden + source) * hidden + u] if inside else nothing
-                )
-        clear(shared, a, rows * chunks * chunk)
+        load(shared, 0, w_hh, hidden, pitch, first_unit, units, chunks)
+        cuda.syncthreads()
 
         for step in range(steps + 1):
             t = step if reverse else steps - 1 - step
@@ -90,16 +91,15 @@ def persistent_backward(cell, tile_rows, dtype):
                         wait(counters, counter, step * cuda.gridDim.x)
                     count = min(rows, last_row - b0)
                     start = (later * batch + b0) * depth
-                    fetch_rows(dhg, start, count, depth, shared, a, rows, chunks)
-                    cuda.syncthreads()
-                    row_tiles = (count + tile_rows - 1) // tile_rows
-                    multiply(
-                        shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, sums_pitch
-                    )
-                    cuda.syncthreads()
+                    product(
+                        dhg, start, count, depth, depth, shared, 0, a, sums, rows, chunks,
+                        column_tiles, parts, sums_pitch,
+                    )  # fmt: skip
                     if mine:
-                        for part in range(parts):
-                            through += shared[sums + (part * rows + row) * sums_pitch + unit]
+                        sums_at = sums + row * sums_pitch + unit
+                        (through,) = plus_sums(
+                            (nothing,), shared, sums_at, parts, rows * sums_pitch, units
+                        )
                 if not mine:
                     continue
                 if step == steps or t >= end:
@@ -120,8 +120,5 @@ def persistent_backward(cell, tile_rows, dtype):
             if step < steps:
                 arrive(counters, counter)
 
-    f, i = floats(dtype), INTEGER
-    sizes = (i,) * 7
-    more = types_of_extras(cell, dtype)
-    types = (i, i, INTEGERS, i, i, i, f, more, f, i, i, f, f, f, f, f, f, *sizes, COUNTERS)
-    return Kernel(f"persistent_backward {text_of_cell(cell)} {tile_rows} {dtype}", backward, types)
+    identity = f"persistent_backward {text_of_cell(cell)} {tile_rows} {dtype}"
+    return Kernel(identity, backward, backward_types(cell, dtype))

@@ -23,8 +23,8 @@ class Scratch:
     the device; None leaves them to `prepare`.
     """
 
-    def __init__(self, groups, batch=0, lengths=None):
-        self.counter_count = groups * COUNTER_PITCH
+    def __init__(self, counters, batch=0, lengths=None):
+        self.counter_count = counters * COUNTER_PITCH
         counter_room = self.counter_count // 2  # two counters are as long as an end
         self._room = cupy.cuda.alloc(8 * (counter_room + batch))
         self.counters = self._room.ptr

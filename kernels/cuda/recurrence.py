@@ -15,6 +15,7 @@ from .cublas import multiply
 from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
 from .stepping import Stepper
+from .together import after, directions_here
 
 
 @dataclass
@@ -59,24 +60,26 @@ class Recurrence:
         cell, (steps, batch, _), hidden = self.cell, x.shape, self.hidden
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
-        plans = schedules.plans_here(cell, hidden, batch, steps, self.dtype, keep)
+        plans = schedules.plans_here(
+            cell, hidden, batch, steps, self.dtype, keep, directions_here()
+        )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
         multiply(_matrix(x), w_ih.T, xg)
         kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = self._rows((cell.states, slots, batch), plans)
         saved = cupy.empty((steps, batch, cell.saved, hidden), self.dtype) if keep else None
-        gated = cupy.empty((kept_steps, batch, hidden), self.dtype) if cell.late else None
-        scratch = Scratch(plans[0].groups if plans else 0, batch, lengths)
+        gated = self._rows((kept_steps, batch), plans) if cell.late else None
+        kept = self._passed(batch, cell.kept)
+        scratch = Scratch(plans[0].counters if plans else 0, batch, lengths)
         prepare(state, history, first, scratch, steps if lengths is None else 0)
-        arrays, where = (
-            (w_hh, extras, biases, xg, history, scratch.ends),
-            (reverse, y, column, saved),
-        )
+        run = (
+            scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept,
+        )  # fmt: skip
         if plans:
-            persistent.run_forward(cell, plans[0], *arrays, scratch.counters, *where)
+            persistent.run_forward(cell, plans[0], *run)
         else:
-            stepwise.run_forward(cell, *arrays, *where, gated)
+            stepwise.run_forward(cell, *run)
         final = history[:, last]
         final = final if final.shape[2] == hidden else final[:, :, :hidden]
         if not keep:
@@ -104,22 +107,27 @@ class Recurrence:
         dhg = self._rows((steps, batch, cell.gates), tape.plan) if cell.apart else dxg
         carry = cupy.empty((cell.states, 1, batch, self.hidden), self.dtype)
         ones = cupy.empty((1, steps * batch), self.dtype)
-        scratch = Scratch(tape.plan.groups if tape.plan else 0)
+        dweights = self._passed(steps * batch, len(cell.weights))
+        carried = self._passed(batch, cell.carried)
+        scratch = Scratch(tape.plan.counters if tape.plan else 0)
+        scratch.ends = tape.scratch.ends
         prepare(dstate, carry, 0, scratch, ones=ones)
-        dweights = None
-        if cell.weights:
-            dweights = cupy.empty((steps, batch, len(cell.weights) * self.hidden), self.dtype)
-        arrays = (weights[1], tape.extras, tape.history, tape.saved, tape.scratch.ends)
-        where = (tape.reverse, dy, column, carry, dxg, dhg, dweights)
+        run = (
+            scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
+            carry, dxg, dhg, dweights, carried,
+        )  # fmt: skip
         if tape.plan:
-            persistent.run_backward(cell, tape.plan, *arrays, scratch.counters, *where)
+            persistent.run_backward(cell, tape.plan, *run)
         else:
-            stepwise.run_backward(cell, *arrays, *where)
-        self._multiply_all_steps(
-            weights[0], tape, self._gates(dxg), self._gates(dhg), ones, grads, dx, resume
-        )
-        if cell.weights:
-            self._add_own_gradients(dweights, tape, ones, grads[4:])
+            stepwise.run_backward(cell, *run)
+
+        def multiply_all_steps():
+            gates = self._gates(dxg), self._gates(dhg)
+            self._multiply_all_steps(weights[0], tape, *gates, ones, grads, dx, resume)
+            if cell.weights:
+                self._add_own_gradients(dweights, tape, ones, grads[4:])
+
+        after(multiply_all_steps)
         return carry.reshape(dstate.shape)
 
     def _rows(self, shape, plan):
@@ -128,10 +136,15 @@ class Recurrence:
         allocate = cupy.empty if pitch == self.hidden else cupy.zeros
         return allocate((*shape, pitch), self.dtype)
 
+    def _passed(self, rows, count):
+        """Room for `count` numbers a unit in so many rows, or None for none."""
+        return cupy.empty((rows, count, self.hidden), self.dtype) if count else None
+
     def _gates(self, gates):
         """(T, B, G, pitch) as (T B, G H)."""
         steps, batch, _, pitch = gates.shape
-        gates = gates if pitch == self.hidden else gates[..., : self.hidden]
+        if pitch != self.hidden:
+            gates = cupy.ascontiguousarray(gates[..., : self.hidden])
         return gates.reshape(steps * batch, -1)
 
     def _multiply_all_steps(self, w_ih, tape, dxg, dhg, ones, grads, dx, resume):
@@ -151,7 +164,8 @@ class Recurrence:
         multiply(dxg.T, _matrix(x), dw_ih, add=True)
         if self.cell.late:
             multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
-            multiply(dhg[:, early:].T, _matrix(gated), dw_hh[early:], add=True)
+            by_gated = _matrix(gated)[:, : self.hidden]
+            multiply(dhg[:, early:].T, by_gated, dw_hh[early:], add=True)
         else:
             multiply(dhg.T, previous, dw_hh, add=True)
         if db_ih is not None:
@@ -160,9 +174,11 @@ class Recurrence:
 
     def _add_own_gradients(self, dweights, tape, ones, totals):
         """Sum the gradients by the cell's own weights over the valid steps."""
+        steps, batch = tape.x.shape[:2]
+        rows, hidden = dweights.reshape(steps, batch, -1), self.hidden
         if tape.ragged:
-            valid_rows(dweights, tape.scratch.ends, dweights)
-        rows, hidden = _matrix(dweights), self.hidden
+            valid_rows(rows, tape.scratch.ends, rows)
+        rows = _matrix(rows)
         for i, total in enumerate(totals):
             of_one = rows[:, i * hidden : (i + 1) * hidden]
             multiply(ones, of_one, total.reshape(1, -1), add=True)

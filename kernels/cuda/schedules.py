@@ -5,9 +5,7 @@ from functools import cache, lru_cache
 import cupy
 import numpy as np
 
-from .persistent import fits_together
-from .persistent_backward import persistent_backward
-from .persistent_forward import persistent_forward
+from .persistent import backward_kernel, fits_together, forward_kernel
 from .plans import Device, choose, persistent_seconds, stepwise_seconds
 
 SCHEDULES = ("auto", "stepwise", "persistent")
@@ -58,13 +56,14 @@ def schedule(name=None):
     return _wanted
 
 
-def plans_here(cell, hidden, batch, steps, dtype, keep):
+def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1):
     """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
 
-    Without `keep` the second is None. RuntimeError if "persistent" is wanted and cannot be.
+    Without `keep` the second is None; see `choose`. RuntimeError if "persistent" is wanted and
+    cannot be.
     """
     number = cupy.cuda.runtime.getDevice()
-    plans = _plans(cell, hidden, batch, steps, dtype, bool(keep), _wanted, number)
+    plans = _plans(cell, hidden, batch, steps, dtype, bool(keep), _wanted, number, directions)
     if _wanted == "persistent" and plans is None:
         raise RuntimeError(
             f"the persistent schedule cannot run {cell.name} with hidden size {hidden} and batch "
@@ -74,10 +73,10 @@ def plans_here(cell, hidden, batch, steps, dtype, keep):
 
 
 @lru_cache(maxsize=4096)
-def _plans(cell, hidden, batch, steps, dtype, keep, wanted, number):
+def _plans(cell, hidden, batch, steps, dtype, keep, wanted, number, directions):
     device = device_here(number)
-    plans = choose(cell, hidden, batch, steps, dtype, keep, wanted, device)
-    for make, plan in zip((persistent_forward, persistent_backward), plans or ()):
+    plans = choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions)
+    for make, plan in zip((forward_kernel, backward_kernel), plans or ()):
         if plan and not fits_together(make(cell, plan.tile_rows, dtype), plan, device):
             return None
     return plans

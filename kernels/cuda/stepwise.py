@@ -5,8 +5,6 @@ launches get addresses, no arrays; a loop that comes again is one graph (see `gr
 arrays hold is told in `forward` and `backward`; `ends` is the address of the sequences' lengths.
 """
 
-import cupy
-
 from . import graphs
 from .backward import backward_step, gate_backward_step, last_backward_step, late_backward_step
 from .extras import as_arguments
@@ -14,22 +12,29 @@ from .forward import forward_step, gate_step, late_step
 from .tiles import BLOCK, grid
 
 
-def _rows(a, steps=1):
-    """Pointers to a[0], a[1], ... as ints; of None, null pointers for so many steps."""
-    return [0] * steps if a is None else [a.data.ptr + t * a.strides[0] for t in range(len(a))]
+def _rows(a, count, column=0):
+    """Pointers to so many equal parts of a C-contiguous array, each from a column on.
+
+    Of None, null pointers.
+    """
+    if a is None:
+        return [0] * count
+    return [a.data.ptr + column * a.itemsize + i * (a.nbytes // count) for i in range(count)]
 
 
 def _address(a):
     return 0 if a is None else a.data.ptr
 
 
-def run_forward(cell, w_hh, extras, biases, xg, history, ends, reverse, y, column, saved, gated):
+def run_forward(
+    cell, scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept
+):
     """All steps; writes history, `y` and, unless `saved` is None, what a tape keeps of them.
 
-    `gated` (T or 1, B, H) is a two-phase cell's, else None.
+    `gated` (T or 1, B, H) and `kept` are a two-phase cell's, else None.
     """
-    kept = cupy.empty((y.shape[1], cell.kept, w_hh.shape[1]), xg.dtype) if cell.late else None
-    arrays, how = (w_hh, *biases, xg, history, y, saved, gated, kept), (ends, reverse, column)
+    arrays = (w_hh, *biases, xg, history, y, saved, gated, kept)
+    how = (scratch.ends, reverse, column)
     more = as_arguments(extras)
     key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(_address, arrays))
     graphs.run(key, lambda: _launch_forward(cell, *arrays, more, *how))
@@ -39,10 +44,11 @@ def _launch_forward(
     cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, extras, ends, reverse, column
 ):  # fmt: skip
     (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
-    slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
-    keep, saved_rows, gated_rows = saved is not None, _rows(saved), _rows(gated)
-    xg_rows = range(_address(xg), _address(xg) + xg.nbytes, xg.nbytes // steps)
-    y_rows, y_stride = _rows(y[:, :, column:]), y.shape[2]
+    slots, plane = history.shape[1], history[0].size
+    slot = _rows(history[0], slots)
+    keep, kept_steps = saved is not None, 1 if saved is None else steps
+    saved_rows, gated_rows = _rows(saved, kept_steps), _rows(gated, kept_steps)
+    xg_rows, y_rows, y_stride = _rows(xg, steps), _rows(y, steps, column), y.shape[2]
     blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
     late = [_address(a[early:]) for a in (b_ih, b_hh, w_hh)]
     b_ih, b_hh, w_hh, kept = map(_address, (b_ih, b_hh, w_hh, kept))
@@ -65,15 +71,13 @@ def _launch_forward(
 
 
 def run_backward(
-    cell, w_hh, extras, history, saved, ends, reverse, dy, column, carry, dxg, dhg, dweights
-):
+    cell, scratch, w_hh, extras, history, saved, reverse, dy, column, carry, dxg, dhg, dweights,
+    carried,
+):  # fmt: skip
     """All steps back; writes dxg, dhg and, unless it is None, dweights, and turns `carry` into
-    the gradient by the initial state."""
-    carried = None
-    if cell.late:
-        carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
+    the gradient by the initial state. `carried` is a two-phase cell's, else None."""
     arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried)
-    how, more = (ends, reverse, column), as_arguments(extras)
+    how, more = (scratch.ends, reverse, column), as_arguments(extras)
     key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(_address, arrays))
     graphs.run(key, lambda: _launch_backward(cell, *arrays, more, *how))
 
@@ -84,9 +88,9 @@ def _launch_backward(
 ):  # fmt: skip
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
-    slot, saved_rows = _rows(history[0]), _rows(saved)
-    dxg_rows, dhg_rows, dweights_rows = _rows(dxg), _rows(dhg), _rows(dweights, steps)
-    dy_rows, dy_stride = _rows(dy[:, :, column:]), dy.shape[2]
+    slot, saved_rows = _rows(history[0], steps + 1), _rows(saved, steps)
+    dxg_rows, dhg_rows, dweights_rows = (_rows(a, steps) for a in (dxg, dhg, dweights))
+    dy_rows, dy_stride = _rows(dy, steps, column), dy.shape[2]
     blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
     w_hh, carry, carried = map(_address, (w_hh, carry, carried))
     step = (late_backward_step if cell.late else backward_step)(cell, dtype)
