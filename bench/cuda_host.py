@@ -158,7 +158,7 @@ def main(arguments=None):
           + "".join(f"{part:>12}" for part in (*PARTS, "rest")))  # fmt: skip
     try:
         for name in options.cell or list(CELLS):
-            for schedule in ("stepwise", "persistent")[: 1 if CELLS[name].late else 2]:
+            for schedule in ("stepwise", "persistent"):
                 gpurnn.cuda.schedule(schedule)
                 for kind, call in calls_of(CELLS[name]).items():
                     with nothing_runs():

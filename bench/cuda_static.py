@@ -70,10 +70,8 @@ def kernels_of(cell, dtype, capability):
 
     if cell is None:
         return catalogue.other_kernels(dtype)
-    kernels = catalogue.cell_kernels(cell, dtype)
-    if not cell.late:
-        kernels += catalogue.persistent_kernels(cell, dtype, capability)
-    return kernels
+    persistent = catalogue.persistent_kernels(cell, dtype, capability)
+    return catalogue.cell_kernels(cell, dtype) + persistent
 
 
 def describe(kernel):
@@ -111,7 +109,7 @@ def table_of_kernels(options):
 
 def least_seconds(cell, batch, hidden, device, plan):
     """What a training step forward needs at least: the larger of arithmetic and memory traffic,
-    and one barrier of the plan."""
+    and the plan's barriers."""
     from gpurnn.kernels.cuda.plans import BARRIER
 
     rate = device.multiplications[0] * device.multiprocessors * device.gigahertz * 1e9
@@ -119,7 +117,8 @@ def least_seconds(cell, batch, hidden, device, plan):
     numbers = (cell.gates + cell.states + cell.saved + 1) * hidden * batch  # xg, states, tape, y
     capability = ".".join(str(part) for part in device.capability)
     memory = 4 * numbers / (1e9 * MEMORY_GIGABYTES[capability])
-    return max(arithmetic, memory) + (BARRIER / (1e9 * device.gigahertz) if plan else 0)
+    barriers = (2 if cell.late else 1) * BARRIER / (1e9 * device.gigahertz)
+    return max(arithmetic, memory) + (barriers if plan else 0)
 
 
 def table_of_shapes(options):
@@ -135,11 +134,9 @@ def table_of_shapes(options):
     for device in devices():
         for name in options.cell:
             cell = CELLS[name]
-            if cell.late:
-                continue
             for batch, hidden in options.shape:
                 sizes = (cell.gates, hidden, batch, float32, device)
-                plan, back = persistent_plan(*sizes, False), persistent_plan(*sizes, True)
+                plan, back = (persistent_plan(*sizes, way, cell.late) for way in (False, True))
                 stepwise = 1e6 * stepwise_seconds(*sizes[:4], 1, device)
                 line = f"{device.name:<8}{name:<12}{batch:>4}{hidden:>6}  "
                 if plan is None or back is None:
@@ -193,7 +190,7 @@ def table_of_accesses(options):
     print(f"{'cell':<12}{'schedule':<12}{'kernel':<24}{'global':>8}{'shared loads':>14}"
           f"{'shared stores':>14}")  # fmt: skip
     for name in options.cell:
-        for schedule in ("stepwise", "persistent")[: 1 if CELLS[name].late else 2]:
+        for schedule in ("stepwise", "persistent"):
             seen = set()
             for launch in launches(name, 16, 96, schedule):
                 kernel = next((k for k in KERNEL_NAMES if f"{len(k)}{k}" in launch["kernel"]), None)

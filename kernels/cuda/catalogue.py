@@ -55,7 +55,7 @@ def persistent_kernels(cell, dtype, capability):
     return [
         kernel(cell, rows, dtype)
         for kernel in (forward_kernel, backward_kernel)
-        for rows in tile_heights(dtype, capability)
+        for rows in tile_heights(dtype, capability, cell.late)
     ]
 
 

@@ -30,6 +30,9 @@ SHUFFLE = 30
 LAUNCH_SECONDS = 4e-6
 """From one launch of a stepwise loop in Python to the next."""
 
+MOST_RANKED = 3
+"""Plans of which measuring may find another than the first to be faster."""
+
 _UNITS = (8, 16, 24, 32, 48, 64)  # whole sectors of 32 bytes
 
 
@@ -47,14 +50,17 @@ class Device:
     cooperative: bool = True
 
 
-def tile_heights(dtype, capability):
+def tile_heights(dtype, capability, late=0):
     """The heights of tiles that registers hold on devices of a compute capability.
 
-    Before 9.0 the assembler spills the largest; there, multiplications take longer than the
-    accesses that a larger tile saves.
+    Before 9.0 the assembler takes more registers for the same text and spills larger ones, and
+    of two-phase cells, whose loops hold more, still smaller ones.
     """
-    heights = (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
-    return heights if capability >= (9, 0) else heights[:-1]
+    if capability >= (9, 0):
+        return (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
+    if dtype.itemsize == 8:
+        return (1,)
+    return (1, 2) if late else (1, 4)
 
 
 @dataclass(frozen=True)
@@ -105,30 +111,36 @@ def padded(hidden, dtype):
     return _up(hidden, lanes_of(dtype))
 
 
-@lru_cache(maxsize=4096)
 def persistent_plan(gates, hidden, batch, dtype, device, backward, late=0, directions=1):
     """The fastest plan by the model, or None if the weights do not fit on the chip.
 
     `late` of the gates have a phase of their own; `directions` share the device.
     """
-    best = None
+    plans = ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions)
+    return plans[0] if plans else None
+
+
+@lru_cache(maxsize=4096)
+def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions):
+    """The fastest `MOST_RANKED` plans by the model, the fastest first."""
+    found = []
     if not device.cooperative:
-        return None
+        return found
     for units in _UNITS:
         blocks = -(-hidden // units)
         most_groups = min(device.multiprocessors // (blocks * directions), batch)
         if units > _up(hidden, _UNITS[0]):
             break
         for group_rows in sorted({-(-batch // groups) for groups in range(1, most_groups + 1)}):
-            for tile_rows in tile_heights(dtype, device.capability):
+            for tile_rows in tile_heights(dtype, device.capability, late):
                 for parts in (1, 2, 4, 8):
                     plan = plan_of(
                         gates, hidden, batch, dtype, device, backward,
                         units, group_rows, tile_rows, parts, late=late, directions=directions,
                     )  # fmt: skip
-                    if plan and (best is None or plan.cycles < best.cycles):
-                        best = plan
-    return best
+                    if plan:
+                        found.append(plan)
+    return sorted(found, key=lambda plan: plan.cycles)[:MOST_RANKED]
 
 
 def plan_of(
@@ -211,10 +223,28 @@ def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions
         persistent_plan(cell.gates, hidden, batch, dtype, device, backward, cell.late, directions)
         for backward in (False, True)[: 1 + keep]
     ]
-    phases = 2 if cell.late else 1
-    if any(plan is None or steps * phases * plan.blocks >= 2**32 for plan in plans):
-        return None  # the counters' range
+    if any(plan is None or not _counts(cell, steps, plan) for plan in plans):
+        return None
     return (*plans, None)[:2]
+
+
+def _counts(cell, steps, plan):
+    """Whether a barrier's counter holds all the arrivals of a plan's sequence."""
+    return steps * (2 if cell.late else 1) * plan.blocks < 2**32
+
+
+def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+    """All that is worth timing, as `choose` returns it: the stepwise schedule, a few plans."""
+    found = [None]
+    for together in sorted({directions, 1}):
+        ways = [
+            ranked_plans(cell.gates, hidden, batch, dtype, device, way, cell.late, together)
+            for way in (False, True)[: 1 + keep]
+        ]
+        for plans in zip(*ways):
+            if all(_counts(cell, steps, plan) for plan in plans):
+                found.append((*plans, None)[:2])
+    return found
 
 
 def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1):

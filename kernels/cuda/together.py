@@ -6,10 +6,20 @@ look at what the kernel writes; what must come `after` the launch is kept until 
 """
 
 import threading
+from dataclasses import dataclass, field
+
+
+@dataclass
+class _Group:
+    """Directions that are run together: the launches that wait, and what comes after them."""
+
+    directions: int
+    waiting: list = field(default_factory=list)
+    followers: list = field(default_factory=list)
 
 
 class _Here(threading.local):
-    directions, owns, held, followers = 1, (), (), ()
+    group = _Group(1)
 
 
 _here = _Here()
@@ -17,19 +27,19 @@ _here = _Here()
 
 def directions_here():
     """How many directions' launches may become one where this is called."""
-    return _here.directions
+    return _here.group.directions
 
 
 def run_together(function, directions):
     """[function(direction), ...] of one or two directions, whose launches become one."""
-    directions = list(directions)
-    _here.directions, _here.owns, _here.held, _here.followers = len(directions), [], [], []
+    outer, group = _here.group, _Group(len(directions))
+    _here.group = group
     try:
         results = [function(direction) for direction in directions]
-        for follow in _here.followers:
-            follow()
     finally:
-        _here.directions, _here.owns, _here.held, _here.followers = 1, (), (), ()
+        _here.group = outer
+    for follow in group.followers:
+        follow()
     return results
 
 
@@ -38,19 +48,19 @@ def launch(launch_directions, own, directions, arrays):
 
     `arrays` are what `own` has the addresses of; they live until the launch.
     """
-    if directions == 1 or _here.directions == 1:
+    group = _here.group
+    if directions == 1 or group.directions == 1:
         launch_directions([own])
         return
-    _here.owns.append(own)
-    _here.held.append(arrays)
-    if len(_here.owns) == directions:
-        launch_directions(_here.owns)
-        _here.owns, _here.held = [], []
+    group.waiting.append((own, arrays))
+    if len(group.waiting) == directions:
+        launch_directions([own for own, _ in group.waiting])
+        group.waiting.clear()
 
 
 def after(follow):
     """follow() when all that has come to its launch before is launched."""
-    if _here.directions == 1:
+    if _here.group.directions == 1:
         follow()
     else:
-        _here.followers.append(follow)
+        _here.group.followers.append(follow)
