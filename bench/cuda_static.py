@@ -5,21 +5,18 @@
 2. The persistent schedule's layout for a table of shapes, and its time per step BY A MODEL
    (`kernels/cuda/plans.py`), beside what the hardware's rates allow at least. Nothing in this
    table is measured.
-3. On the emulated device: which share of the moved bytes was asked for (coalescing), and which
-   share of the shared-memory passes was needed (bank conflicts), as counted by the emulator.
+3. On the emulated device: coalescing, bank conflicts, and that weights stay on the chip, as
+   counted by the emulator (`bench/cuda_accesses.py`).
 
 What a call costs the host is told by `python -m bench.cuda_host`.
 """
 
 import argparse
-import json
-import os
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
+from bench import cuda_accesses
 from gpurnn import cells
 
 CELLS = {
@@ -39,9 +36,6 @@ RESERVED_BYTES = 1024  # of shared memory, by each block
 
 MEMORY_GIGABYTES = {"8.0": 1555, "9.0": 3350, "10.0": 8000}
 """A second, of the memory of an A100 (40 GB), an H100 SXM and a B200, by their data sheets."""
-
-
-ON_EMULATOR = "PTXRUN_LIBRARY" in os.environ
 
 
 def devices():
@@ -84,7 +78,7 @@ def table_of_kernels(options):
     """Print the first table; returns how many kernels spill."""
     from gpurnn.kernels.cuda.assembly import resources
 
-    if ON_EMULATOR:
+    if cuda_accesses.ON_EMULATOR:
         print("Kernels: skipped, since the emulated device has no assembler.")
         return 0
     print("Kernels as compiled and assembled; occupancy at 256 threads a block, by registers and")
@@ -151,72 +145,6 @@ def table_of_shapes(options):
     print()
 
 
-def launches(name, batch, hidden, schedule):
-    """The emulator's counters of the launches of one small forward and backward pass."""
-    import cupy
-
-    import gpurnn
-
-    layer = gpurnn.Recurrent(CELLS[name], 32, hidden, device="cuda", rng=0)
-    x = cupy.zeros((3, batch, 32), np.float32)
-    gpurnn.cuda.schedule(schedule)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "counters")
-        os.environ["PTXRUN_PROFILE"] = str(file)
-        try:
-            y, _, backward = layer.forward(x)
-            backward(cupy.ones_like(y))
-        finally:
-            del os.environ["PTXRUN_PROFILE"]
-            gpurnn.cuda.schedule("auto")
-        return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def share(launch, space, needed, moved):
-    """Of a launch's accesses to a space, needed by moved; 1 where there are none."""
-    sites = [site for site in launch["memory"] if site["space"] == space]
-    total = sum(site[moved] for site in sites)
-    return sum(site[needed] for site in sites) / total if total else 1.0
-
-
-def table_of_accesses(options):
-    """Print the third table, from the emulator's counters."""
-    if not ON_EMULATOR:
-        print("\nAccesses: skipped, since this does not run on the emulated device.")
-        return
-    print("Accesses, as the emulator counts them over 3 steps, B 16, H 96: bytes asked for by")
-    print("bytes moved (global), passes needed by passes made (shared); loads and stores of all")
-    print("phases, the one-time filling of shared memory included.\n")
-    print(f"{'cell':<12}{'schedule':<12}{'kernel':<24}{'global':>8}{'shared loads':>14}"
-          f"{'shared stores':>14}")  # fmt: skip
-    for name in options.cell:
-        for schedule in ("stepwise", "persistent"):
-            seen = set()
-            for launch in launches(name, 16, 96, schedule):
-                kernel = next((k for k in KERNEL_NAMES if f"{len(k)}{k}" in launch["kernel"]), None)
-                if kernel is None or kernel in seen:
-                    continue
-                seen.add(kernel)
-                for site in launch["memory"]:
-                    if site["space"] == "shared":
-                        site["space"] += " " + site["kind"]
-                    else:
-                        site["moved"] = 32 * site["sectors"]
-                shares = (
-                    share(launch, "global", "useful_bytes", "moved"),
-                    share(launch, "shared load", "ideal_passes", "passes"),
-                    share(launch, "shared store", "ideal_passes", "passes"),
-                )
-                print(f"{name:<12}{schedule:<12}{kernel:<24}{shares[0]:>8.0%}{shares[1]:>14.0%}"
-                      f"{shares[2]:>14.0%}")  # fmt: skip
-
-
-KERNEL_NAMES = (
-    "persistent_forward", "persistent_backward", "last_backward_step", "late_backward_step",
-    "gate_backward_step", "forward_step", "backward_step", "gate_step", "late_step",
-)  # fmt: skip
-
-
 def _shape(text):
     try:
         batch, hidden = (int(part) for part in text.split(","))
@@ -245,7 +173,10 @@ def main(arguments=None):
         print(f"skipped: {error}; pip install 'gpurnn[cuda13]', or [cuda12]")
         return 0
     table_of_shapes(options)
-    table_of_accesses(options)
+    if cuda_accesses.ON_EMULATOR:
+        cuda_accesses.print_tables({name: CELLS[name] for name in options.cell})
+    else:
+        print("Accesses: skipped, since this does not run on the emulated device.\n")
     return 1 if table_of_kernels(options) else 0
 
 
