@@ -10,6 +10,8 @@ from gpurnn import cells
 pytest.importorskip("cupy", reason="CUDA kernels need CuPy")
 pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cuda")
 
+from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
+from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
 from gpurnn.kernels.cuda.plans import tile_heights  # noqa: E402
 
@@ -22,6 +24,7 @@ CELLS = [
     cells.GRU_RESET_BEFORE,
 ]
 FAMILIES = [*CELLS, None]
+WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
 
 
 def kernels(cell, dtype):
@@ -53,7 +56,7 @@ def test_float64_kernels_compile(cell):
         assert ".visible .entry" in kernel.ptx((9, 0)), kernel.identity
 
 
-@pytest.mark.parametrize("cell", FAMILIES, ids=name)
+@pytest.mark.parametrize("cell", [*FAMILIES, WITH_EXTRAS], ids=name)
 def test_float32_kernels_compute_nothing_in_float64(cell):
     # A literal number in a formula would do that, unnoticed but for the time.
     for kernel in kernels(cell, FLOAT32):

@@ -3,11 +3,11 @@
 import math
 from functools import cached_property
 
-from ..arrays import check_array, check_ends, check_size, kernels_of, module_of
+from ..arrays import check_array, check_ends, check_size, module_of
 from .layer import Layer
-from .recompute import RecomputedRecurrence
+from .recurrences import Recurrences
 from .stream import Stream
-from .unit_noise import DroppedRecurrence, UnitNoise
+from .unit_noise import UnitNoise, check_share
 
 
 class Recurrent(Layer):
@@ -23,8 +23,6 @@ class Recurrent(Layer):
     dropout : float
         Share of the outputs of all layers but the last that `forward` sets to zero (the others
         are divided by 1 - dropout). Calling the layer drops nothing.
-    batch_first : bool
-        Sequences are (B, T, ...) instead of (T, B, ...).
     zoneout : float, or one for each of the cell's states, as a pair for an LSTM's (h, c)
         Probability that `forward` lets a unit keep its old state at a step, drawn anew for every
         unit and step (Krueger et al. 2017); one number is that of h. Calling the layer takes
@@ -33,6 +31,8 @@ class Recurrent(Layer):
         Share of the hidden state that `forward` hides from the recurrent product, the same
         units of a sequence at all steps (Gal & Ghahramani 2016); the others are divided by
         1 - recurrent_dropout. The cell itself, and the outputs, keep the whole state.
+    batch_first : bool
+        Sequences are (B, T, ...) instead of (T, B, ...).
     recompute : None or int
         Training keeps the gates and states of all T steps. With `recompute=n` it keeps the
         states of every n-th step only and, on the way back, runs each n steps forward once
@@ -66,11 +66,9 @@ class Recurrent(Layer):
         self.input_size = check_size(input_size, "input_size")
         self.hidden_size = check_size(hidden_size, "hidden_size")
         self.num_layers = check_size(num_layers, "num_layers")
-        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected a number from 0 to below 1, got {dropout!r}")
         self.bidirectional, self.bias = bool(bidirectional), bool(bias)
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
-        self.dropout, self.batch_first = float(dropout), bool(batch_first)
+        self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
         rows, bound = cell.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
         self._names = []
@@ -151,7 +149,7 @@ class Recurrent(Layer):
 
     @cached_property
     def _recurrences(self):
-        return _Recurrences(self._noise, self.hidden_size, self.dtype, self.recompute)
+        return Recurrences(self._noise, self.hidden_size, self.dtype, self.recompute)
 
     def _weights(self, layer, direction):
         """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters."""
@@ -300,23 +298,3 @@ class Recurrent(Layer):
         for i, part in enumerate(state):
             parts[i] = check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
         return parts
-
-
-class _Recurrences(dict):
-    """The time loops of a stack, made when first asked for: by device, input size, and whether
-    the hidden state is dropped on its way into the product."""
-
-    def __init__(self, noise, hidden_size, dtype, recompute):
-        super().__init__()
-        self._noise, self._hidden_size, self._dtype = noise, hidden_size, dtype
-        self._recompute = recompute
-
-    def __missing__(self, key):
-        device, inputs, dropped = key
-        cell = self._noise.training_cell if dropped else self._noise.cell
-        made = kernels_of(device).Recurrence(cell, inputs, self._hidden_size, self._dtype)
-        if self._recompute:
-            made = RecomputedRecurrence(made, self._recompute)
-        if dropped:
-            made = DroppedRecurrence(made)
-        return self.setdefault(key, made)

@@ -5,6 +5,13 @@ from ..kernels.cells.recurrent_dropout import recurrent_dropout as with_recurren
 from ..kernels.cells.zoneout import zoneout as with_zoneout
 
 
+def check_share(share, name):
+    """A number from 0 to below 1, as a float."""
+    if not isinstance(share, (int, float)) or not 0 <= share < 1:
+        raise ValueError(f"{name}: expected a number from 0 to below 1, got {share!r}")
+    return float(share)
+
+
 class UnitNoise:
     """What disturbs a layer's hidden units in training, for one cell.
 
@@ -21,9 +28,9 @@ class UnitNoise:
             raise ValueError(
                 f"zoneout: expected a probability for each of {cell.states} states, got {zoneout!r}"
             )
-        rates = tuple(_probability(rate, "zoneout") for rate in rates)
+        rates = tuple(check_share(rate, "zoneout") for rate in rates)
         self.zoneout = rates if any(rates) else ()
-        self.recurrent_dropout = _probability(recurrent_dropout, "recurrent_dropout")
+        self.recurrent_dropout = check_share(recurrent_dropout, "recurrent_dropout")
         self.cell = with_zoneout(cell, len(rates)) if self.zoneout else cell
         self.training_cell = (
             with_recurrent_dropout(self.cell) if self.recurrent_dropout else self.cell
@@ -49,12 +56,6 @@ class UnitNoise:
             kept = 1 / (1 - self.recurrent_dropout)
             drawn.append(draw(shape[1:], self.recurrent_dropout, kept))
         return tuple(drawn)
-
-
-def _probability(rate, name):
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-        raise ValueError(f"{name}: expected a number from 0 to below 1, got {rate!r}")
-    return float(rate)
 
 
 class DroppedRecurrence:

@@ -21,18 +21,23 @@ def forward(x, h, state):
     return (o * tanh(c), c), (i, f, g, o)
 
 
+def _back_from_output(dnew, o, c):
+    """The gradients by the sum of the gate o, and by c but for what that gate saw of it."""
+    squashed = tanh(c)
+    da_o = dnew[0] * squashed * sigmoid_slope(o)
+    return da_o, dnew[1] + dnew[0] * o * tanh_slope(squashed)
+
+
 def backward(saved, state, new, dnew):
     i, f, g, o = saved
-    dh = dnew[0]
-    squashed = tanh(new[1])
-    dc = dnew[1] + dh * o * tanh_slope(squashed)
+    da_o, dc = _back_from_output(dnew, o, new[1])
     da = (
         dc * g * sigmoid_slope(i),
         dc * state[1] * sigmoid_slope(f),
         dc * i * tanh_slope(g),
-        dh * squashed * sigmoid_slope(o),
+        da_o,
     )
-    return da, da, (zero(dh), dc * f)
+    return da, da, (zero(dc), dc * f)
 
 
 def forward_peepholes(x, h, state, weights):
@@ -48,9 +53,8 @@ def forward_peepholes(x, h, state, weights):
 def backward_peepholes(saved, state, new, dnew, weights):
     i, f, g, o = saved
     w_ci, w_cf, w_co = weights
-    squashed = tanh(new[1])
-    da_o = dnew[0] * squashed * sigmoid_slope(o)
-    dc = dnew[1] + dnew[0] * o * tanh_slope(squashed) + da_o * w_co
+    da_o, dc = _back_from_output(dnew, o, new[1])
+    dc = dc + da_o * w_co
     da_i = dc * g * sigmoid_slope(i)
     da_f = dc * state[1] * sigmoid_slope(f)
     da = (da_i, da_f, dc * i * tanh_slope(g), da_o)
@@ -68,15 +72,9 @@ def forward_coupled(x, h, state):
 
 def backward_coupled(saved, state, new, dnew):
     f, g, o = saved
-    dh = dnew[0]
-    squashed = tanh(new[1])
-    dc = dnew[1] + dh * o * tanh_slope(squashed)
-    da = (
-        dc * (state[1] - g) * sigmoid_slope(f),
-        (dc - dc * f) * tanh_slope(g),
-        dh * squashed * sigmoid_slope(o),
-    )
-    return da, da, (zero(dh), dc * f)
+    da_o, dc = _back_from_output(dnew, o, new[1])
+    da = (dc * (state[1] - g) * sigmoid_slope(f), (dc - dc * f) * tanh_slope(g), da_o)
+    return da, da, (zero(dc), dc * f)
 
 
 def forward_coupled_peepholes(x, h, state, weights):
@@ -91,9 +89,8 @@ def forward_coupled_peepholes(x, h, state, weights):
 def backward_coupled_peepholes(saved, state, new, dnew, weights):
     f, g, o = saved
     w_cf, w_co = weights
-    squashed = tanh(new[1])
-    da_o = dnew[0] * squashed * sigmoid_slope(o)
-    dc = dnew[1] + dnew[0] * o * tanh_slope(squashed) + da_o * w_co
+    da_o, dc = _back_from_output(dnew, o, new[1])
+    dc = dc + da_o * w_co
     da_f = dc * (state[1] - g) * sigmoid_slope(f)
     da = (da_f, (dc - dc * f) * tanh_slope(g), da_o)
     dstate = (zero(dc), dc * f + da_f * w_cf)

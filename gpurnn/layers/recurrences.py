@@ -1,0 +1,25 @@
+"""The time loops of a recurrent layer, and what goes around them."""
+
+from ..arrays import kernels_of
+from .recompute import RecomputedRecurrence
+from .unit_noise import DroppedRecurrence
+
+
+class Recurrences(dict):
+    """The time loops of a stack, made when first asked for: by device, input size, and whether
+    the hidden state is dropped on its way into the product."""
+
+    def __init__(self, noise, hidden_size, dtype, recompute):
+        super().__init__()
+        self._noise, self._hidden_size, self._dtype = noise, hidden_size, dtype
+        self._recompute = recompute
+
+    def __missing__(self, key):
+        device, inputs, dropped = key
+        cell = self._noise.training_cell if dropped else self._noise.cell
+        made = kernels_of(device).Recurrence(cell, inputs, self._hidden_size, self._dtype)
+        if self._recompute:
+            made = RecomputedRecurrence(made, self._recompute)
+        if dropped:
+            made = DroppedRecurrence(made)
+        return self.setdefault(key, made)
