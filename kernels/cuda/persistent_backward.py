@@ -32,19 +32,49 @@ def backward_types(cell, dtype):
 
 
 @cache
+def read_step(cell):
+    """A function that reads what a step back needs of a unit, zeros where it is not `mine`.
+
+    (nothing, mine, remains, inside, t, b, j, carry, carry_at, carry_plane, tape, tape_at, hidden,
+    history, old, new, plane, extras, dy, dy_at) -> saved, state before and after, the gradient by
+    that, extras. Unless a step `remains` there is only what earlier steps left in `carry`.
+    """
+    states, no_states = gather(cell.states), repeat(cell.states)
+    saves, no_saves = gather(cell.saved), repeat(cell.saved)
+    extra, no_extras = gather_extras(cell.extras), repeat(cell.extras)
+    plus_output = add_at(cell.output)
+
+    @inlined
+    def read(
+        nothing, mine, remains, inside, t, b, j, carry, carry_at, carry_plane, tape, tape_at,
+        hidden, history, old, new, plane, extras, dy, dy_at,
+    ):  # fmt: skip
+        saved, state, more = no_saves(nothing), no_states(nothing), no_extras(nothing)
+        following, dnew = state, state
+        if mine:
+            dnew = states(carry, carry_at, carry_plane)
+            if remains:
+                saved = saves(tape, tape_at, hidden)
+                state, following = states(history, old, plane), states(history, new, plane)
+                more = extra(extras, t, b, j)
+                if inside:
+                    dnew = plus_output(dnew, dy[dy_at])
+        return saved, state, following, dnew, more
+
+    return read
+
+
+@cache
 def persistent_backward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype = np.dtype(dtype)
     function = specialise(backward_of(cell), REPLACEMENTS, inlined)
     load, product = load_units(0, cell.gates, dtype), phase_product(tile_rows, dtype)
     chunk, column_size, plus_sums = chunk_of(dtype), column_pitch(dtype), add_sums(1)
-    states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
-    saves, no_saves = gather(cell.saved), repeat(cell.saved)
+    read, put_states = read_step(cell), scatter(cell.states)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
-    apart, extra, no_extras = cell.apart, gather_extras(cell.extras), repeat(cell.extras)
-    plus_output, weight_count = add_at(cell.output), len(cell.weights)
-    put_weights = scatter(weight_count)
+    apart, weight_count, put_weights = cell.apart, len(cell.weights), scatter(len(cell.weights))
 
     def backward(
         steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
@@ -74,17 +104,13 @@ def persistent_backward(cell, tile_rows, dtype):
                 mine = row < rows and b < last_row and j < hidden
                 at, carry_at = b * pitch + j, b * hidden + j
                 gates_at = (t * batch + b) * depth + j
-                saved, state = no_saves(nothing), no_states(nothing)
-                following, dnew, more, end = state, state, no_extras(nothing), 0
-                if mine:  # fetched before the wait, to arrive during it
-                    dnew, end = states(carry, carry_at, carry_plane), lengths[b]
-                    if step < steps:
-                        saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
-                        state = states(history, old + at, plane)
-                        following = states(history, new + at, plane)
-                        more = extra(extras, t, b, j)
-                        if t < end:
-                            dnew = plus_output(dnew, dy[t * dy_step + b * dy_row + j])
+                end = lengths[b] if mine else 0
+                # Fetched before the wait, to arrive during it.
+                saved, state, following, dnew, more = read(
+                    nothing, mine, step < steps, t < end, t, b, j, carry, carry_at, carry_plane,
+                    tape, (t * batch + b) * saved_count * hidden + j, hidden, history, old + at,
+                    new + at, plane, extras, dy, t * dy_step + b * dy_row + j,
+                )  # fmt: skip
                 through = nothing
                 if step:
                     if b0 == first_row:

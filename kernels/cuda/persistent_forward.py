@@ -32,6 +32,37 @@ def forward_types(cell, dtype):
 
 
 @cache
+def finish_step(cell):
+    """A function that writes what a pass has made of its units.
+
+    (mine, inside, last, state, values, saved, history, new, plane, y, y_at, keep, tape, tape_at,
+    hidden, counters, counter): a sequence that is not `inside` its steps keeps its state.
+    """
+    put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
+    output = cell.output
+
+    @inlined
+    def finish(
+        mine, inside, last, state, values, saved, history, new, plane, y, y_at, keep, tape,
+        tape_at, hidden, counters, counter,
+    ):  # fmt: skip
+        values = choose(inside, values, state)
+        # First what others wait for, then, while they do not, what they never read.
+        if mine:
+            history[new] = values[0]
+        if last:
+            arrive(counters, counter)
+        if mine:
+            put_others(history, new + plane, plane, values[1:])
+            if inside:
+                y[y_at] = values[output]
+                if keep:
+                    saves(tape, tape_at, hidden, saved)
+
+    return finish
+
+
+@cache
 def persistent_forward(cell, tile_rows, dtype):
     """The kernel of a cell. The grid is (blocks of units, groups of sequences, directions).
 
@@ -50,8 +81,7 @@ def persistent_forward(cell, tile_rows, dtype):
     load, plus_sums = load_gates(cell.gates, dtype), add_sums(cell.gates)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
-    put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
-    extra, no_extras, output = gather_extras(cell.extras), repeat(cell.extras), cell.output
+    extra, no_extras, finish = gather_extras(cell.extras), repeat(cell.extras), finish_step(cell)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
 
     def forward(
@@ -99,18 +129,11 @@ def persistent_forward(cell, tile_rows, dtype):
                     sums_at = sums + row * sums_pitch + unit
                     h = plus_sums(h, shared, sums_at, parts, rows * sums_pitch, units)
                 values, saved = function(x, h, state, (), more)
-                values = choose(t < end, values, state)
-                # First what others wait for, then, while they do not, what they never read.
-                if mine:
-                    history[new + at] = values[0]
-                if b0 + rows >= last_row and step + 1 < steps:
-                    arrive(counters, counter)
-                if mine:
-                    put_others(history, new + at + plane, plane, values[1:])
-                    if t < end:
-                        y[t * y_step + b * y_row + j] = values[output]
-                        if keep:
-                            saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
+                finish(
+                    mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
+                    history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,
+                    (t * batch + b) * saved_count * hidden + j, hidden, counters, counter,
+                )  # fmt: skip
 
     identity = f"persistent_forward {text_of_cell(cell)} {tile_rows} {dtype}"
     return Kernel(identity, forward, forward_types(cell, dtype))

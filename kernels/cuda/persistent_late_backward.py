@@ -17,10 +17,10 @@ from .extras import gather_extras
 from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
-from .persistent_backward import backward_types
+from .persistent_backward import backward_types, read_step
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_phase import add_sums, load_units, of_direction, own_counter, phase_product
-from .tuples import add, add_at, gather, repeat, scatter
+from .tuples import add, gather, repeat, scatter
 
 
 @cache
@@ -33,16 +33,15 @@ def persistent_late_backward(cell, tile_rows, dtype):
     load_late = load_units(early_count, late_count, dtype)
     product, plus_sums = phase_product(tile_rows, dtype), add_sums(1)
     chunk, column_size = chunk_of(dtype), column_pitch(dtype)
-    states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
+    read, states, no_states = read_step(cell), gather(cell.states), repeat(cell.states)
+    put_states = scatter(cell.states)
     saves, no_saves, plus = gather(cell.saved), repeat(cell.saved), add(cell.states)
     put_early, no_early = scatter(early_count), repeat(early_count)
     put_late, no_late = scatter(late_count), repeat(late_count)
     carries, no_carries, put_carries = (
         gather(cell.carried), repeat(cell.carried), scatter(cell.carried),
     )  # fmt: skip
-    extra, no_extras, plus_output = (
-        gather_extras(cell.extras), repeat(cell.extras), add_at(cell.output),
-    )  # fmt: skip
+    extra, no_extras = gather_extras(cell.extras), repeat(cell.extras)
     gate_count, carried_count, saved_count = cell.gates, cell.carried, cell.saved
     element = ELEMENTS[dtype]
 
@@ -82,17 +81,13 @@ def persistent_late_backward(cell, tile_rows, dtype):
                 mine = row < rows and b < last_row and j < hidden
                 at, carry_at = b * pitch + j, b * hidden + j
                 late_at = (t * batch + b) * depth + early_depth + j
-                saved, state, more = no_saves(nothing), no_states(nothing), no_extras(nothing)
-                following, dnew, end = state, state, 0
-                if mine:  # fetched before the wait, to arrive during it
-                    dnew, end = states(carry, carry_at, carry_plane), lengths[b]
-                    if step < steps:
-                        saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
-                        state = states(history, old + at, plane)
-                        following = states(history, new + at, plane)
-                        more = extra(extras, t, b, j)
-                        if t < end:
-                            dnew = plus_output(dnew, dy[t * dy_step + b * dy_row + j])
+                end = lengths[b] if mine else 0
+                # Fetched before the wait, to arrive during it.
+                saved, state, following, dnew, more = read(
+                    nothing, mine, step < steps, t < end, t, b, j, carry, carry_at, carry_plane,
+                    tape, (t * batch + b) * saved_count * hidden + j, hidden, history, old + at,
+                    new + at, plane, extras, dy, t * dy_step + b * dy_row + j,
+                )  # fmt: skip
                 if step:
                     if b0 == first_row:
                         wait(counters, counter, 2 * step * blocks)

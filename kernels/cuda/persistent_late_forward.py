@@ -18,9 +18,9 @@ from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
-from .persistent_forward import forward_types
+from .persistent_forward import finish_step, forward_types
 from .persistent_phase import add_sums, load_gates, of_direction, own_counter, phase_product
-from .tuples import add, gather, repeat, scatter, select
+from .tuples import add, gather, repeat, scatter
 
 
 @cache
@@ -40,8 +40,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
     late, plus_late, no_late = gather(late_count), add(late_count), repeat(late_count)
     early_sums, late_sums = add_sums(early_count), add_sums(late_count)
     keeps, kept_values, no_kept = scatter(cell.kept), gather(cell.kept), repeat(cell.kept)
-    put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
-    extra, no_extras, output = gather_extras(cell.extras), repeat(cell.extras), cell.output
+    extra, no_extras, finish = gather_extras(cell.extras), repeat(cell.extras), finish_step(cell)
     gate_count, kept_count, saved_count = cell.gates, cell.kept, cell.saved
     element = ELEMENTS[dtype]
 
@@ -118,17 +117,11 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     h = late(shared, bias_h + early_units + unit, units)
                     h = late_sums(h, shared, sums_at, parts, part_pitch, units)
                 values, saved = function(x, h, state, passed, more)
-                values = choose(t < end, values, state)
-                if mine:
-                    history[new + at] = values[0]
-                if b0 + rows >= last_row and step + 1 < steps:
-                    arrive(counters, counter)
-                if mine:
-                    put_others(history, new + at + plane, plane, values[1:])
-                    if t < end:
-                        y[t * y_step + b * y_row + j] = values[output]
-                        if keep:
-                            saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
+                finish(
+                    mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
+                    history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,
+                    (t * batch + b) * saved_count * hidden + j, hidden, counters, counter,
+                )  # fmt: skip
 
     identity = f"persistent_late_forward {text_of_cell(cell)} {tile_rows} {dtype}"
     return Kernel(identity, forward, forward_types(cell, dtype))
