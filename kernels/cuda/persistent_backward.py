@@ -80,9 +80,7 @@ def persistent_backward(cell, tile_rows, dtype):
         steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
         rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
-        reverse, w_hh, extras, dy, history, tape, carry, dxg, dhg, dweights, _ = of_direction(
-            first, second
-        )
+        reverse, w_hh, _, _, _, _, _, _, dhg, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
         unit, row, depth = thread % units, thread // units, gate_count * pitch
@@ -100,6 +98,7 @@ def persistent_backward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before * slot_size, after * slot_size
             for b0 in range(first_row, last_row, rows):
+                _, _, extras, dy, history, tape, carry, _, dhg, _, _ = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at, carry_at = b * pitch + j, b * hidden + j
@@ -128,6 +127,7 @@ def persistent_backward(cell, tile_rows, dtype):
                         )
                 if not mine:
                     continue
+                _, _, _, _, _, _, carry, dxg, dhg, dweights, _ = of_direction(first, second)
                 if step == steps or t >= end:
                     carry[carry_at] = dnew[0] + through
                     if step < steps:

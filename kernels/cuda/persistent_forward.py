@@ -88,7 +88,7 @@ def persistent_forward(cell, tile_rows, dtype):
         steps, lengths, batch, hidden, pitch, slots, y_step, y_row, keep, first, second, units,
         group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
-        reverse, xg, b_ih, b_hh, w_hh, extras, history, y, tape, _, _ = of_direction(first, second)
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
         unit, row = thread % units, thread // units
@@ -107,6 +107,7 @@ def persistent_forward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before % slots * slot_size, after % slots * slot_size
             for b0 in range(first_row, last_row, rows):
+                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at = b * pitch + j
@@ -129,6 +130,7 @@ def persistent_forward(cell, tile_rows, dtype):
                     sums_at = sums + row * sums_pitch + unit
                     h = plus_sums(h, shared, sums_at, parts, rows * sums_pitch, units)
                 values, saved = function(x, h, state, (), more)
+                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second)
                 finish(
                     mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
                     history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,

@@ -49,9 +49,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
         steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
         rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
-        reverse, w_hh, extras, dy, history, tape, carry, dg, _, _, carried = of_direction(
-            first, second
-        )
+        reverse, w_hh, _, _, _, _, _, _, _, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
         unit, row, blocks = thread % units, thread // units, cuda.gridDim.x
@@ -77,6 +75,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before * slot_size, after * slot_size
             for b0 in range(first_row, last_row, rows):
+                _, _, extras, dy, history, tape, carry, dg, _, _, _ = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at, carry_at = b * pitch + j, b * hidden + j
@@ -103,6 +102,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
                         dnew = (through,) + dnew[1:]
                 if not mine:
                     continue
+                _, _, _, _, _, _, carry, dg, _, _, carried = of_direction(first, second)
                 if step == steps or t >= end:
                     carry[carry_at] = dnew[0]
                     if step < steps:
@@ -117,6 +117,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
             arrive(counters, counter)
 
             for b0 in range(first_row, last_row, rows):
+                _, _, extras, _, history, tape, _, dg, _, _, carried = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 carry_at, early_at = b * hidden + j, (t * batch + b) * depth + j
@@ -136,6 +137,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
                 )  # fmt: skip
                 if not mine:
                     continue
+                _, _, _, _, _, _, carry, dg, _, _, _ = of_direction(first, second)
                 if t >= end:
                     put_early(dg, early_at, pitch, no_early(nothing))
                     continue

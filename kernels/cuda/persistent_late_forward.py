@@ -48,9 +48,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
         steps, lengths, batch, hidden, pitch, slots, y_step, y_row, keep, first, second, units,
         group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
-        reverse, xg, b_ih, b_hh, w_hh, extras, history, y, tape, gated, kept = of_direction(
-            first, second
-        )
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
         unit, row, blocks = thread % units, thread // units, cuda.gridDim.x
@@ -73,6 +71,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
             old, new = before % slots * slot_size, after % slots * slot_size
             gated_at = t * slot_size if keep else 0
             for b0 in range(first_row, last_row, rows):
+                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 x, state, more = no_early(nothing), no_states(nothing), no_extras(nothing)
@@ -91,11 +90,13 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     h = early(shared, bias_h + unit, units)
                     h = early_sums(h, shared, sums_at, parts, part_pitch, units)
                     value, passed = gate(x, h, state, more)
+                    _, _, _, _, _, _, _, _, _, gated, kept = of_direction(first, second)
                     gated[gated_at + b * pitch + j] = value
                     keeps(kept, b * kept_count * hidden + j, hidden, passed)
             arrive(counters, counter)
 
             for b0 in range(first_row, last_row, rows):
+                _, xg, _, _, _, extras, history, _, _, gated, kept = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at = b * pitch + j
@@ -117,6 +118,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     h = late(shared, bias_h + early_units + unit, units)
                     h = late_sums(h, shared, sums_at, parts, part_pitch, units)
                 values, saved = function(x, h, state, passed, more)
+                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second)
                 finish(
                     mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
                     history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,

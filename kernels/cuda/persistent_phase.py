@@ -3,7 +3,7 @@
 from functools import cache
 
 from .device import cuda, inlined
-from .intrinsics import WARP, chunk_of
+from .intrinsics import WARP, chunk_of, direction
 from .persistent_block import COLUMNS, THREADS, WARPS, block_product, fetch, place
 from .preparing import COUNTER_PITCH
 from .tuples import add, gather
@@ -11,8 +11,11 @@ from .tuples import add, gather
 
 @inlined
 def of_direction(first, second):
-    """What belongs to the direction that the block works on."""
-    return first if cuda.blockIdx.z == 0 else second
+    """What belongs to the direction that the block works on.
+
+    Asked for where it is used, and again behind a product: so that no registers hold it meanwhile.
+    """
+    return first if direction() == 0 else second
 
 
 @inlined
