@@ -1,5 +1,7 @@
 """What kernels read and write, as counted by an emulated device; part of `bench.cuda_static`.
 
+The device counts in kernels that were loaded while it was told to: run this before they are.
+
 1. Which share of the moved bytes was asked for (coalescing), and which share of the
    shared-memory passes was needed (bank conflicts).
 2. What the persistent kernels read from global memory once, and what at every step: the

@@ -4,7 +4,8 @@ import pytest
 
 import gpurnn
 from bench import cuda_accesses, cuda_host
-from gpurnn.cells import GRU_RESET_BEFORE, LSTM, RNN_TANH
+from gpurnn.cells import RNN_TANH
+from tests.test_bench import run
 
 
 @pytest.mark.cuda
@@ -33,19 +34,17 @@ def test_no_kernel_runs_while_host_time_is_measured():
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's")
-@pytest.mark.parametrize("cell", [LSTM, GRU_RESET_BEFORE], ids=lambda cell: cell.name)
-def test_persistent_kernels_read_their_weights_once(cell):
-    hidden = 40
-    weights = 4 * cell.gates * hidden * hidden
-    found = cuda_accesses.reads(cell, 1, hidden)
-    assert len(found) == 2, "forward and backward"
-    for once, a_step in found.values():
-        assert once >= weights and a_step < weights / 2
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's")
-@pytest.mark.parametrize("schedule", ["stepwise", "persistent"])
-def test_accesses_are_coalesced_and_meet_in_no_bank(schedule):
-    for launch in cuda_accesses.launches(GRU_RESET_BEFORE, 16, 96, schedule).values():
-        assert min(cuda_accesses.shares(launch)) >= 0.9, launch["kernel"]
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_accesses_are_coalesced_meet_in_no_bank_and_read_weights_once(cell):
+    """In a process of its own: only kernels loaded for it are counted."""
+    done = run("bench.cuda_static", "--cell", cell, "--shape", "1,64")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(cell)]
+    accesses = [row for row in rows if row[1] in ("stepwise", "persistent")]
+    assert {row[1] for row in accesses} == {"stepwise", "persistent"}
+    for row in accesses:
+        assert min(float(share.rstrip("%")) for share in row[3:]) >= 90, row
+    reads = [row for row in rows if row[1].startswith("persistent_")]
+    assert len(reads) == 2, "forward and backward"
+    for _, kernel, weights, once, a_step in reads:
+        assert float(once) >= float(weights) and float(a_step) < float(weights) / 2, kernel
