@@ -1,7 +1,8 @@
 """What a recurrent cell is: a few numbers and the functions of one unit at one step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 from .kernels.cells import elman, gru, lstm
 
@@ -75,6 +76,18 @@ class Cell:
             raise ValueError(
                 f"weights: expected none of a two-phase cell, got {', '.join(self.weights)}"
             )
+
+    def __hash__(self):
+        return self._hash
+
+    @cached_property
+    def _hash(self):
+        """Kernels and plans are found by cells, at every call."""
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+
+    def __getstate__(self):
+        """Without the hash, which is of this process alone."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def extras(self):
