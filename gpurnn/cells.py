@@ -1,5 +1,6 @@
 """What a recurrent cell is: a few numbers and the functions of one unit at one step."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,6 +52,12 @@ class Cell:
     carried: int = 0
     gate: Callable | None = None
     gate_backward: Callable | None = None
+
+    @property
+    def source(self):
+        """The Python text of the cell's functions."""
+        functions = (self.gate, self.forward, self.backward, self.gate_backward)
+        return "\n\n".join(inspect.getsource(f) for f in functions if f)
 
 
 RNN_TANH = Cell("rnn_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)
