@@ -1,8 +1,10 @@
 """Recurrent neural networks on hand-written Numba kernels, for CPU and CUDA."""
 
 from . import cells, cuda
+from .cells import Cell
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
+from .derivation.derive import derive_cell
 from .kernels.cpu.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
@@ -42,6 +44,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Attention",
+    "Cell",
     "CheckpointError",
     "ElmanNetwork",
     "Embedding",
@@ -65,6 +68,7 @@ __all__ = [
     "ctc_greedy_decode",
     "ctc_loss",
     "cuda",
+    "derive_cell",
     "get_num_threads",
     "mean_squared_error",
     "schedules",

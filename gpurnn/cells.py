@@ -1,5 +1,6 @@
 """What a recurrent cell is: a few numbers and the functions of one unit at one step."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -93,6 +94,12 @@ class Cell:
     def extras(self):
         """How many numbers `extra` holds."""
         return len(self.weights) + self.masks
+
+    @property
+    def source(self):
+        """The Python text of the cell's functions."""
+        functions = (self.gate, self.forward, self.backward, self.gate_backward)
+        return "\n\n".join(inspect.getsource(f) for f in functions if f)
 
 
 RNN_TANH = Cell("rnn_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)

@@ -45,3 +45,10 @@ def test_words_are_heard(capsys):
     """By chance one word in a hundred would be; the example itself trains twice as long."""
     assert load("ctc_alignment").main(updates=100) > 0.6
     assert "new words heard rightly" in capsys.readouterr().out
+
+
+def test_own_cell_learns(capsys):
+    """A guess costs 1 bit."""
+    losses = load("own_cell").main(updates=100)
+    assert all(loss < 0.3 for loss in losses.values()), losses
+    assert "def gate_backward(" in capsys.readouterr().out
