@@ -4,6 +4,7 @@ from . import cells, cuda
 from .cells import Cell
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
+from .derivation.checking import CellCheck, check_cell
 from .derivation.derive import derive_cell
 from .kernels.cpu.threads import get_num_threads, set_num_threads
 from .layers import (
@@ -45,6 +46,7 @@ __all__ = [
     "AdamW",
     "Attention",
     "Cell",
+    "CellCheck",
     "CheckpointError",
     "ElmanNetwork",
     "Embedding",
@@ -63,6 +65,7 @@ __all__ = [
     "Trainer",
     "Vocabulary",
     "cells",
+    "check_cell",
     "clip_grad_norm",
     "ctc_beam_decode",
     "ctc_greedy_decode",
