@@ -1,8 +1,11 @@
 """Recurrent neural networks on hand-written Numba kernels, for CPU and CUDA."""
 
 from . import cells, cuda
+from .cells import Cell
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
+from .derivation.checking import CellCheck, check_cell
+from .derivation.derive import derive_cell
 from .kernels.cpu.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
@@ -46,6 +49,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Attention",
+    "Cell",
+    "CellCheck",
     "CheckpointError",
     "ChildSumTreeLSTM",
     "ElmanNetwork",
@@ -68,11 +73,13 @@ __all__ = [
     "Trees",
     "Vocabulary",
     "cells",
+    "check_cell",
     "clip_grad_norm",
     "ctc_beam_decode",
     "ctc_greedy_decode",
     "ctc_loss",
     "cuda",
+    "derive_cell",
     "get_num_threads",
     "mean_squared_error",
     "schedules",

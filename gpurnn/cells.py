@@ -1,7 +1,9 @@
 """What a recurrent cell is: a few numbers and the functions of one unit at one step."""
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 from .kernels.cells import elman, gru, lstm, tree_lstm
 
@@ -76,10 +78,28 @@ class Cell:
                 f"weights: expected none of a two-phase cell, got {', '.join(self.weights)}"
             )
 
+    def __hash__(self):
+        return self._hash
+
+    @cached_property
+    def _hash(self):
+        """Kernels and plans are found by cells, at every call."""
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+
+    def __getstate__(self):
+        """Without the hash, which is of this process alone."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @property
     def extras(self):
         """How many numbers `extra` holds."""
         return len(self.weights) + self.masks
+
+    @property
+    def source(self):
+        """The Python text of the cell's functions."""
+        functions = (self.gate, self.forward, self.backward, self.gate_backward)
+        return "\n\n".join(inspect.getsource(f) for f in functions if f)
 
 
 @dataclass(frozen=True)

@@ -53,3 +53,10 @@ def test_syntax_trees_are_read(capsys):
     assert baseline < 0.25
     assert right > 0.4
     assert "new roots told" in capsys.readouterr().out
+
+
+def test_own_cell_learns(capsys):
+    """A guess costs 1 bit."""
+    losses = load("own_cell").main(updates=100)
+    assert all(loss < 0.3 for loss in losses.values()), losses
+    assert "def gate_backward(" in capsys.readouterr().out

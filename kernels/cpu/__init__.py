@@ -17,7 +17,7 @@ from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence, directions_apart
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
-from .threads import run_side_by_side
+from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "local_step",
     "random_mask",
     "run_side_by_side",
+    "run_together",
     "softmax_cross_entropy",
     "sum_of_squares",
     "transition",

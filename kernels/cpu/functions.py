@@ -236,6 +236,11 @@ def zero(x):
     return broadcast(x, 0)
 
 
+@njit(forceinline=True)
+def constant(x, value):
+    return broadcast(x, value)
+
+
 REPLACEMENTS = {
     mathematics.exp: exp,
     mathematics.tanh: tanh,
@@ -245,6 +250,7 @@ REPLACEMENTS = {
     mathematics.sigmoid_slope: sigmoid_slope,
     mathematics.positive_part: positive_part,
     mathematics.zero: zero,
+    mathematics.constant: constant,
     mathematics.sqrt: sqrt,
     mathematics.absolute: absolute,
     mathematics.select: select,

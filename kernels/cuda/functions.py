@@ -51,6 +51,11 @@ def zero(x):
 
 
 @inlined
+def constant(x, value):
+    return type(x)(value)
+
+
+@inlined
 def sqrt(x):
     return math.sqrt(x)
 
@@ -74,6 +79,7 @@ REPLACEMENTS = {
     mathematics.sigmoid_slope: sigmoid_slope,
     mathematics.positive_part: positive_part,
     mathematics.zero: zero,
+    mathematics.constant: constant,
     mathematics.sqrt: sqrt,
     mathematics.absolute: absolute,
     mathematics.select: select,
