@@ -122,6 +122,9 @@ class Trees:
             at = gates = np.where(inner, parents * places + self.positions[order], -1)
         heights = self.heights[order]
         return TreeLevels(
+            asarray(order),
+            asarray(self.rank),
+            asarray(self.rank[self.roots]),
             np.searchsorted(heights, np.arange(heights[-1] + 2)),
             asarray(np.concatenate([[0], np.cumsum(counts)])),
             asarray(children),

@@ -24,6 +24,10 @@ class TreeLevels:
 
     Attributes
     ----------
+    order, rank : (N,)
+        The node that each number stands for, and each node's number.
+    roots : (R,)
+        The numbers of the roots, in the order of `Trees.roots`.
     bounds : (levels + 1,), on the host
         Level n has the nodes from bounds[n] to bounds[n + 1].
     first, children : (N + 1,), (edges,)
@@ -36,6 +40,9 @@ class TreeLevels:
         Whether K is 1 and all children of a node have one place.
     """
 
+    order: Any
+    rank: Any
+    roots: Any
     bounds: np.ndarray
     first: Any
     children: Any

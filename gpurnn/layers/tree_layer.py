@@ -69,7 +69,7 @@ class TreeLayer(Layer):
             )
         x = check_array(x, "x", self.device, self.dtype, (len(trees), self.input_size))
         run = _Run(self, x, trees)
-        roots = tuple(state[run.roots] for state in run.states)
+        roots = tuple(state[run.levels.roots] for state in run.states)
         return run.y, roots[0] if len(roots) == 1 else roots, run.backward
 
 
@@ -77,14 +77,12 @@ class _Run:
     """One run forward, with what its way back needs; rows are in the order of `trees.order`."""
 
     def __init__(self, layer, x, trees):
-        self._layer, self._levels = layer, trees.levels(layer.children, layer.device)
+        self._layer, self.levels = layer, trees.levels(layer.children, layer.device)
         kernels, cell, hidden = layer.kernels, layer._cell, layer.hidden_size
         xp, nodes, dtype = module_of(layer.device), len(trees), layer.dtype
         self._weights = {name: layer._parameter(name) for name in layer.params}
         self._weights.setdefault("weight_fh", xp.empty((0, 0), dtype))
-        self._order, self._rank = xp.asarray(trees.order), xp.asarray(trees.rank)
-        self.roots = self._rank[xp.asarray(trees.roots)]
-        self._x = kernels.embedding_forward(x, self._order)
+        self._x = kernels.embedding_forward(x, self.levels.order)
         xg = xp.empty((nodes, layer._x_width), dtype)
         bias = self._weights.get("bias")
         kernels.linear_forward(self._x, self._weights["weight_ih"], bias, xg)
@@ -93,17 +91,17 @@ class _Run:
         self._hf = xp.empty((nodes, len(self._weights["weight_fh"])), dtype)
         self.states = xp.empty((cell.states, nodes, hidden), dtype)
         kernels.tree_forward(
-            cell, self._levels, self._weights["weight_hh"], self._weights["weight_fh"], xg,
+            cell, self.levels, self._weights["weight_hh"], self._weights["weight_fh"], xg,
             self._gathered, self._hg, self._hf, self.states,
         )  # fmt: skip
-        self.y = kernels.embedding_forward(self.states[0], self._rank)
+        self.y = kernels.embedding_forward(self.states[0], self.levels.rank)
 
     def backward(self, dy=None, droots=None):
         layer, kernels, xp = self._layer, self._layer.kernels, module_of(self._layer.device)
         dxg = xp.empty((len(self._x), layer._x_width), layer.dtype)
         dhg, dhf = xp.empty_like(self._hg), xp.zeros_like(self._hf)
         kernels.tree_backward(
-            layer._cell, self._levels, self._weights["weight_hh"], self._weights["weight_fh"],
+            layer._cell, self.levels, self._weights["weight_hh"], self._weights["weight_fh"],
             self._hg, self._hf, self.states, self._dstates(dy, droots), dxg, dhg, dhf,
         )  # fmt: skip
         dx = xp.empty_like(self._x)
@@ -112,32 +110,32 @@ class _Run:
             layer.grads.get("bias"),
         )  # fmt: skip
         self._add_hidden_gradients(dhg, dhf)
-        return kernels.embedding_forward(dx, self._rank)
+        return kernels.embedding_forward(dx, self.levels.rank)
 
     def _dstates(self, dy, droots):
         layer, xp = self._layer, module_of(self._layer.device)
         dstates = xp.zeros_like(self.states)
         if dy is not None:
             dy = check_array(dy, "dy", layer.device, layer.dtype, self.y.shape)
-            dstates[0] = layer.kernels.embedding_forward(dy, self._order)
+            dstates[0] = layer.kernels.embedding_forward(dy, self.levels.order)
         if droots is not None:
             droots = (droots,) if len(dstates) == 1 else tuple(droots)
             if len(droots) != len(dstates):
                 raise ValueError(f"droots: expected {len(dstates)} arrays, got {len(droots)}")
-            shape = (len(self.roots), layer.hidden_size)
+            shape = (len(self.levels.roots), layer.hidden_size)
             for dstate, droot in zip(dstates, droots):
                 droot = check_array(droot, "droots", layer.device, layer.dtype, shape)
-                dstate[self.roots] += droot
+                dstate[self.levels.roots] += droot
         return dstates
 
     def _add_hidden_gradients(self, dhg, dhf):
         """Products over all nodes; the leaves, which come first, have gathered nothing."""
         add, grads = self._layer.kernels.add_weight_gradient, self._layer.grads
-        inner = slice(int(self._levels.bounds[1]), None)
+        inner = slice(int(self.levels.bounds[1]), None)
         if not len(dhg[inner]):
             return
         add(self._gathered[inner], dhg[inner], grads["weight_hh"], None)
-        if "weight_fh" in grads and self._levels.summed:
+        if "weight_fh" in grads and self.levels.summed:
             add(self.states[0], dhf, grads["weight_fh"], None)
         elif "weight_fh" in grads:
             add(self._gathered[inner], dhf[inner], grads["weight_fh"], None)

@@ -10,6 +10,7 @@ import cupy
 import numpy as np
 
 from ..specialise import specialise, text_of_tree_cell
+from .cublas import multiply
 from .device import INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
 from .launching import Kernel
@@ -173,15 +174,15 @@ def tree_forward(cell, levels, weight_hh, weight_fh, xg, gathered, hg, hf, state
         launch, level = _grid(end - begin, units), slice(begin, end)
         if begin:
             gather_level(*launch, begin, end, units, *tables, levels.places, states[0], gathered)
-            gathered[level].dot(weight_hh.T, out=hg[level])
+            multiply(gathered[level], weight_hh.T, hg[level])
             if gated and not levels.summed:
-                gathered[level].dot(weight_fh.T, out=hf[level])
+                multiply(gathered[level], weight_fh.T, hf[level])
         run_level(
             *launch, begin, end, units, x_width, *tables, levels.gates, xg, hg, hf, states,
             states[-1], nodes * units,
         )  # fmt: skip
         if gated and levels.summed:
-            states[0, level].dot(weight_fh.T, out=hf[level])
+            multiply(states[0, level], weight_fh.T, hf[level])
 
 
 def tree_backward(cell, levels, weight_hh, weight_fh, hg, hf, states, dstates, dxg, dhg, dhf):
@@ -196,13 +197,13 @@ def tree_backward(cell, levels, weight_hh, weight_fh, hg, hf, states, dstates, d
     for begin, end in reversed(list(zip(bounds[:-1], bounds[1:]))):
         level = slice(begin, end)
         if gated and levels.summed:
-            dhf[level].dot(weight_fh, out=dgated[level])
+            multiply(dhf[level], weight_fh, dgated[level])
         run_level(
             *_grid(end - begin, units), begin, end, units, x_width, levels.first, levels.children,
             levels.places, levels.gates, hg, hf, states, states[-1], dstates, dstates[-1],
             nodes * units, dxg, dhg, dhf, dgathered, dgated,
         )  # fmt: skip
         if begin:
-            dhg[level].dot(weight_hh, out=dgathered[level])
+            multiply(dhg[level], weight_hh, dgathered[level])
             if gated and not levels.summed:
-                dhf[level].dot(weight_fh, out=dgated[level])
+                multiply(dhf[level], weight_fh, dgated[level])
