@@ -147,29 +147,15 @@ def measure(shape, training, options, torch):
 
 def main(arguments=None):
     options = parse(arguments)
-    from bench.threads import limit_threads
+    from bench.beside_torch import beside_torch
 
-    limit_threads(options.threads)
-    import gpurnn
-    from bench import load, report
-    from bench.peers import pytorch
-
-    gpurnn.set_num_threads(options.threads)
-    torch, why_not = None, pytorch.absent("cpu")
-    if why_not is None:
-        import torch
-
-        torch.set_num_threads(options.threads)
-    machine, meanwhile = report.describe_machine("cpu", options.threads), load.Load()
-    print(report.heading(machine, {"torch": why_not} if why_not else {}))
-    for shape in options.shape or SHAPES:
-        for training in (False, True):
-            ours, *others = measure(shape, training, options, torch).items()
-            name = f"{','.join(map(str, shape))} {'training' if training else 'inference'}"
-            ratios = "".join(f", {t / ours[1]:.2f} times as fast as {n}" for n, t in others)
-            print(f"{name:<28}{1e3 * ours[1]:>9.3f} ms{ratios}", flush=True)
-    if busy := load.warning(meanwhile.of_others()):
-        print(busy)
+    with beside_torch(options.threads) as torch:
+        for shape in options.shape or SHAPES:
+            for training in (False, True):
+                ours, *others = measure(shape, training, options, torch).items()
+                name = f"{','.join(map(str, shape))} {'training' if training else 'inference'}"
+                ratios = "".join(f", {t / ours[1]:.2f} times as fast as {n}" for n, t in others)
+                print(f"{name:<28}{1e3 * ours[1]:>9.3f} ms{ratios}", flush=True)
 
 
 if __name__ == "__main__":
