@@ -15,6 +15,7 @@ from .layers import (
     Layer,
     Linear,
     Recurrent,
+    Stack,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -56,6 +57,7 @@ __all__ = [
     "RMSprop",
     "Recurrent",
     "Sampler",
+    "Stack",
     "Streams",
     "Trainer",
     "Vocabulary",
