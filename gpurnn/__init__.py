@@ -18,6 +18,7 @@ from .layers import (
     Layer,
     Linear,
     Recurrent,
+    Stack,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -61,6 +62,7 @@ __all__ = [
     "RMSprop",
     "Recurrent",
     "Sampler",
+    "Stack",
     "Streams",
     "Trainer",
     "Vocabulary",

@@ -8,6 +8,7 @@ from .layer import Layer
 from .linear import Linear
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
+from .stack import Stack
 
 __all__ = [
     "GRU",
@@ -20,4 +21,5 @@ __all__ = [
     "Layer",
     "Linear",
     "Recurrent",
+    "Stack",
 ]
