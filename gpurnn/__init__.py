@@ -12,13 +12,16 @@ from .layers import (
     LSTM,
     RNN,
     Attention,
+    ChildSumTreeLSTM,
     ElmanNetwork,
     Embedding,
     JordanNetwork,
     Layer,
     Linear,
     Recurrent,
+    RecursiveNetwork,
     Stack,
+    TreeLSTM,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -34,6 +37,7 @@ from .models.decoding import Hypothesis
 from .models.encoder_decoder import EncoderDecoder
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
+from .trees import Trees
 
 __version__ = "0.1.0"
 
@@ -49,6 +53,7 @@ __all__ = [
     "Cell",
     "CellCheck",
     "CheckpointError",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "EncoderDecoder",
@@ -61,10 +66,13 @@ __all__ = [
     "NonFiniteLoss",
     "RMSprop",
     "Recurrent",
+    "RecursiveNetwork",
     "Sampler",
     "Stack",
     "Streams",
     "Trainer",
+    "TreeLSTM",
+    "Trees",
     "Vocabulary",
     "cells",
     "check_cell",

@@ -8,18 +8,23 @@ from .layer import Layer
 from .linear import Linear
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
+from .recursive_network import RecursiveNetwork
 from .stack import Stack
+from .tree_lstm import ChildSumTreeLSTM, TreeLSTM
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "Attention",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "JordanNetwork",
     "Layer",
     "Linear",
     "Recurrent",
+    "RecursiveNetwork",
     "Stack",
+    "TreeLSTM",
 ]

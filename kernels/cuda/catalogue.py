@@ -14,6 +14,7 @@ from . import (
     online_step,
     preparing,
     recorded_product,
+    trees,
 )
 from .persistent import backward_kernel, forward_kernel
 from .plans import tile_heights
@@ -59,6 +60,11 @@ def persistent_kernels(cell, dtype, capability):
     ]
 
 
+def tree_kernels(cell, dtype):
+    """The kernels of a tree's cell."""
+    return [trees.forward_kernel(cell, dtype), trees.backward_kernel(cell, dtype)]
+
+
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
@@ -85,5 +91,6 @@ def other_kernels(dtype):
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        trees.gather_kernel(dtype),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]
