@@ -20,6 +20,7 @@ from .layers import (
     Linear,
     Recurrent,
     RecursiveNetwork,
+    Stack,
     TreeLSTM,
 )
 from .learning import schedules
@@ -67,6 +68,7 @@ __all__ = [
     "Recurrent",
     "RecursiveNetwork",
     "Sampler",
+    "Stack",
     "Streams",
     "Trainer",
     "TreeLSTM",

@@ -9,6 +9,7 @@ from .linear import Linear
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
 from .recursive_network import RecursiveNetwork
+from .stack import Stack
 from .tree_lstm import ChildSumTreeLSTM, TreeLSTM
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "Linear",
     "Recurrent",
     "RecursiveNetwork",
+    "Stack",
     "TreeLSTM",
 ]

@@ -6,11 +6,12 @@ from functools import cached_property
 from ..arrays import check_array, check_ends, check_size, module_of
 from .layer import Layer
 from .recurrences import Recurrences
+from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
 
-class Recurrent(Layer):
+class Recurrent(SequenceLayer, Layer):
     """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
 
     Parameters
@@ -141,8 +142,13 @@ class Recurrent(Layer):
 
         return ReducedRecurrent(self, kind)
 
+    @property
+    def output_size(self):
+        """Numbers of a step's output, of both directions: D H."""
+        return self.hidden_size * self.directions
+
     def _inputs(self, layer):
-        return self.input_size if layer == 0 else self.hidden_size * self.directions
+        return self.input_size if layer == 0 else self.output_size
 
     def _recurrence(self, layer, dropped=False):
         return self._recurrences[self.device, self._inputs(layer), dropped]
@@ -257,12 +263,6 @@ class Recurrent(Layer):
             x = y
         return self._outward(y), self._state_of(finals), None
 
-    def _outward(self, sequences):
-        """From (T, B, ...) to what the caller expects."""
-        if self.batch_first:
-            return module_of(self.device).ascontiguousarray(sequences.swapaxes(0, 1))
-        return sequences
-
     def _state_of(self, states):
         """From L D arrays (S, B, H) to what the caller expects."""
         if len(states) == 1:
@@ -270,16 +270,6 @@ class Recurrent(Layer):
         else:
             parts = tuple(module_of(self.device).stack(states, axis=1))
         return parts[0] if self.cell.states == 1 else tuple(parts)
-
-    def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
-        lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
-        named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
-        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
-        if a.shape[0] == 0 or a.shape[1] == 0:
-            raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
-        if self.batch_first:
-            a = module_of(self.device).ascontiguousarray(a.swapaxes(0, 1))
-        return a
 
     def _check_state(self, state, name, batch):
         """A state as one array (S, L D, B, H)."""
