@@ -14,6 +14,8 @@ from .layers import (
     JordanNetwork,
     Layer,
     Linear,
+    MinGRU,
+    MinLSTM,
     Recurrent,
 )
 from .learning import schedules
@@ -52,6 +54,8 @@ __all__ = [
     "LanguageModel",
     "Layer",
     "Linear",
+    "MinGRU",
+    "MinLSTM",
     "NonFiniteLoss",
     "RMSprop",
     "Recurrent",

@@ -8,6 +8,7 @@ from .layer import Layer
 from .linear import Linear
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
+from .scans import MinGRU, MinLSTM
 
 __all__ = [
     "GRU",
@@ -19,5 +20,7 @@ __all__ = [
     "JordanNetwork",
     "Layer",
     "Linear",
+    "MinGRU",
+    "MinLSTM",
     "Recurrent",
 ]

@@ -19,6 +19,7 @@ from .linear import linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence
+from .scan import scan_backward, scan_forward
 
 
 def directions_apart(batch):
@@ -50,6 +51,8 @@ __all__ = [
     "linear_forward",
     "local_step",
     "random_mask",
+    "scan_backward",
+    "scan_forward",
     "softmax_cross_entropy",
     "sum_of_squares",
     "transition",

@@ -1,6 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import activations, loss_maps, maps
+from ..cells import scans
 from . import (
     attention,
     backward,
@@ -12,6 +13,7 @@ from . import (
     jordan,
     losses,
     online_step,
+    scan,
 )
 from .persistent_backward import persistent_backward
 from .persistent_forward import persistent_forward
@@ -32,6 +34,7 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
     **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
+_SCANS = [scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM]
 _JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
@@ -79,6 +82,7 @@ def other_kernels(dtype):
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
+        *(make(cell, dtype) for cell in _SCANS for make in scan.KERNELS),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
