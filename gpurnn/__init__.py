@@ -17,6 +17,7 @@ from .layers import (
     MinGRU,
     MinLSTM,
     Recurrent,
+    linear_scan,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -70,6 +71,7 @@ __all__ = [
     "ctc_loss",
     "cuda",
     "get_num_threads",
+    "linear_scan",
     "mean_squared_error",
     "schedules",
     "set_num_threads",

@@ -6,6 +6,7 @@ from .embedding import Embedding
 from .jordan_network import JordanNetwork
 from .layer import Layer
 from .linear import Linear
+from .linear_scan import linear_scan
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
 from .scans import MinGRU, MinLSTM
@@ -23,4 +24,5 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "Recurrent",
+    "linear_scan",
 ]
