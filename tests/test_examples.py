@@ -45,3 +45,9 @@ def test_words_are_heard(capsys):
     """By chance one word in a hundred would be; the example itself trains twice as long."""
     assert load("ctc_alignment").main(updates=100) > 0.6
     assert "new words heard rightly" in capsys.readouterr().out
+
+
+def test_symbols_are_kept_through_noise(capsys):
+    """By chance one in four would be said rightly; the example itself trains twice as long."""
+    assert load("long_memory").main(updates=150, kinds=("MinGRU",))["MinGRU"] > 0.6
+    assert "said rightly" in capsys.readouterr().out
