@@ -5,21 +5,18 @@
 2. The persistent schedule's layout for a table of shapes, and its time per step BY A MODEL
    (`kernels/cuda/plans.py`), beside what the hardware's rates allow at least. Nothing in this
    table is measured.
-3. On the emulated device: which share of the moved bytes was asked for (coalescing), and which
-   share of the shared-memory passes was needed (bank conflicts), as counted by the emulator.
-4. Where there is a device, also an emulated one: what a call costs the host.
+3. On the emulated device: coalescing, bank conflicts, and that weights stay on the chip, as
+   counted by the emulator (`bench/cuda_accesses.py`).
+
+What a call costs the host is told by `python -m bench.cuda_host`.
 """
 
 import argparse
-import json
-import os
 import sys
-import tempfile
-from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
+from bench import cuda_accesses
 from gpurnn import cells
 
 CELLS = {
@@ -28,6 +25,7 @@ CELLS = {
         cells.RNN_TANH, cells.RNN_RELU, cells.LSTM, cells.GRU_RESET_AFTER, cells.GRU_RESET_BEFORE,
     )
 }  # fmt: skip
+TREE_CELLS = (cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM)
 CAPABILITIES = ("8.0", "9.0", "10.0")
 SHAPES = [(1, 128), (1, 256), (1, 1024), (8, 256), (32, 256), (64, 512), (64, 1024), (256, 256)]
 
@@ -39,9 +37,6 @@ RESERVED_BYTES = 1024  # of shared memory, by each block
 
 MEMORY_GIGABYTES = {"8.0": 1555, "9.0": 3350, "10.0": 8000}
 """A second, of the memory of an A100 (40 GB), an H100 SXM and a B200, by their data sheets."""
-
-
-ON_EMULATOR = "PTXRUN_LIBRARY" in os.environ
 
 
 def devices():
@@ -65,15 +60,14 @@ def occupancy(registers, shared_bytes, threads, capability):
 
 
 def kernels_of(cell, dtype, capability):
-    """All kernels of a cell, or, for None, those of no cell."""
+    """All kernels of a cell, or, for None, those of no recurrent cell."""
     from gpurnn.kernels.cuda import catalogue
 
     if cell is None:
-        return catalogue.other_kernels(dtype)
-    kernels = catalogue.cell_kernels(cell, dtype)
-    if not cell.late:
-        kernels += catalogue.persistent_kernels(cell, dtype, capability)
-    return kernels
+        of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
+        return catalogue.other_kernels(dtype) + of_trees
+    persistent = catalogue.persistent_kernels(cell, dtype, capability)
+    return catalogue.cell_kernels(cell, dtype) + persistent
 
 
 def describe(kernel):
@@ -86,7 +80,7 @@ def table_of_kernels(options):
     """Print the first table; returns how many kernels spill."""
     from gpurnn.kernels.cuda.assembly import resources
 
-    if ON_EMULATOR:
+    if cuda_accesses.ON_EMULATOR:
         print("Kernels: skipped, since the emulated device has no assembler.")
         return 0
     print("Kernels as compiled and assembled; occupancy at 256 threads a block, by registers and")
@@ -111,7 +105,7 @@ def table_of_kernels(options):
 
 def least_seconds(cell, batch, hidden, device, plan):
     """What a training step forward needs at least: the larger of arithmetic and memory traffic,
-    and one barrier of the plan."""
+    and the plan's barriers."""
     from gpurnn.kernels.cuda.plans import BARRIER
 
     rate = device.multiplications[0] * device.multiprocessors * device.gigahertz * 1e9
@@ -119,7 +113,8 @@ def least_seconds(cell, batch, hidden, device, plan):
     numbers = (cell.gates + cell.states + cell.saved + 1) * hidden * batch  # xg, states, tape, y
     capability = ".".join(str(part) for part in device.capability)
     memory = 4 * numbers / (1e9 * MEMORY_GIGABYTES[capability])
-    return max(arithmetic, memory) + (BARRIER / (1e9 * device.gigahertz) if plan else 0)
+    barriers = (2 if cell.late else 1) * BARRIER / (1e9 * device.gigahertz)
+    return max(arithmetic, memory) + (barriers if plan else 0)
 
 
 def table_of_shapes(options):
@@ -135,11 +130,9 @@ def table_of_shapes(options):
     for device in devices():
         for name in options.cell:
             cell = CELLS[name]
-            if cell.late:
-                continue
             for batch, hidden in options.shape:
                 sizes = (cell.gates, hidden, batch, float32, device)
-                plan, back = persistent_plan(*sizes, False), persistent_plan(*sizes, True)
+                plan, back = (persistent_plan(*sizes, way, cell.late) for way in (False, True))
                 stepwise = 1e6 * stepwise_seconds(*sizes[:4], 1, device)
                 line = f"{device.name:<8}{name:<12}{batch:>4}{hidden:>6}  "
                 if plan is None or back is None:
@@ -152,117 +145,6 @@ def table_of_shapes(options):
                       f"{forward:>9.2f}{least:>7.2f}{least / forward:>9.0%}{backward:>9.2f}"
                       f"{stepwise:>9.2f}")  # fmt: skip
     print()
-
-
-def launches(name, batch, hidden, schedule):
-    """The emulator's counters of the launches of one small forward and backward pass."""
-    import cupy
-
-    import gpurnn
-
-    layer = gpurnn.Recurrent(CELLS[name], 32, hidden, device="cuda", rng=0)
-    x = cupy.zeros((3, batch, 32), np.float32)
-    gpurnn.cuda.schedule(schedule)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "counters")
-        os.environ["PTXRUN_PROFILE"] = str(file)
-        try:
-            y, _, backward = layer.forward(x)
-            backward(cupy.ones_like(y))
-        finally:
-            del os.environ["PTXRUN_PROFILE"]
-            gpurnn.cuda.schedule("auto")
-        return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def share(launch, space, needed, moved):
-    """Of a launch's accesses to a space, needed by moved; 1 where there are none."""
-    sites = [site for site in launch["memory"] if site["space"] == space]
-    total = sum(site[moved] for site in sites)
-    return sum(site[needed] for site in sites) / total if total else 1.0
-
-
-def table_of_accesses(options):
-    """Print the third table, from the emulator's counters."""
-    if not ON_EMULATOR:
-        print("\nAccesses: skipped, since this does not run on the emulated device.")
-        return
-    print("Accesses, as the emulator counts them over 3 steps, B 16, H 96: bytes asked for by")
-    print("bytes moved (global), passes needed by passes made (shared); loads and stores of all")
-    print("phases, the one-time filling of shared memory included.\n")
-    print(f"{'cell':<12}{'schedule':<12}{'kernel':<24}{'global':>8}{'shared loads':>14}"
-          f"{'shared stores':>14}")  # fmt: skip
-    for name in options.cell:
-        for schedule in ("stepwise", "persistent")[: 1 if CELLS[name].late else 2]:
-            seen = set()
-            for launch in launches(name, 16, 96, schedule):
-                kernel = next((k for k in KERNEL_NAMES if f"{len(k)}{k}" in launch["kernel"]), None)
-                if kernel is None or kernel in seen:
-                    continue
-                seen.add(kernel)
-                for site in launch["memory"]:
-                    if site["space"] == "shared":
-                        site["space"] += " " + site["kind"]
-                    else:
-                        site["moved"] = 32 * site["sectors"]
-                shares = (
-                    share(launch, "global", "useful_bytes", "moved"),
-                    share(launch, "shared load", "ideal_passes", "passes"),
-                    share(launch, "shared store", "ideal_passes", "passes"),
-                )
-                print(f"{name:<12}{schedule:<12}{kernel:<24}{shares[0]:>8.0%}{shares[1]:>14.0%}"
-                      f"{shares[2]:>14.0%}")  # fmt: skip
-
-
-def table_of_host_time(options):
-    """Print the fourth table."""
-    import gpurnn
-
-    if not gpurnn.cuda.is_available():
-        print("Host time: skipped, no CUDA device.")
-        return
-    import cupy
-
-    from gpurnn.kernels.cuda import graphs
-    from gpurnn.kernels.cuda.launching import Kernel
-
-    class Nothing:
-        """In place of a kernel that is loaded: a launch that launches nothing."""
-
-        def __call__(self, *arguments, **options):
-            pass
-
-    print("\nHost µs of a whole call (T 100, B 1, H 8; least of 200), the launches of our kernels")
-    print("stubbed out, CuPy's own operations not: on an emulated device they run on the host.\n")
-    layer = gpurnn.Recurrent(CELLS[options.cell[0]], 8, 8, device="cuda", rng=0)
-    x, real = cupy.zeros((100, 1, 8), np.float32), Kernel._function_here
-    for schedule in ("stepwise", "persistent")[: 1 if layer.cell.late else 2]:
-        gpurnn.cuda.schedule(schedule)
-        layer(x)  # compiles
-        Kernel._function_here = lambda kernel: Nothing()
-        graphs._graphs.clear()  # those recorded from now on hold nothing
-        try:
-            print(f"{layer.cell.name:<12}{schedule:<12}{1e6 * least_of(lambda: layer(x)):>8.0f}")
-        finally:
-            Kernel._function_here = real
-            graphs._graphs.clear()
-            gpurnn.cuda.schedule("auto")
-
-
-def least_of(call, rounds=200):
-    """The least time of many calls, in seconds."""
-    times = []
-    for _ in range(rounds):
-        start = perf_counter()
-        call()
-        times.append(perf_counter() - start)
-    return min(times)
-
-
-KERNEL_NAMES = (
-    "persistent_forward", "persistent_backward", "last_backward_step", "late_backward_step",
-    "gate_backward_step", "forward_step", "backward_step", "gate_step", "late_step",
-)  # fmt: skip
 
 
 def _shape(text):
@@ -293,8 +175,10 @@ def main(arguments=None):
         print(f"skipped: {error}; pip install 'gpurnn[cuda13]', or [cuda12]")
         return 0
     table_of_shapes(options)
-    table_of_accesses(options)
-    table_of_host_time(options)
+    if cuda_accesses.ON_EMULATOR:
+        cuda_accesses.print_tables({name: CELLS[name] for name in options.cell})
+    else:
+        print("Accesses: skipped, since this does not run on the emulated device.\n")
     return 1 if table_of_kernels(options) else 0
 
 

@@ -1,14 +1,18 @@
 """Recurrent neural networks on hand-written Numba kernels, for CPU and CUDA."""
 
 from . import cells, cuda
+from .cells import Cell
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
+from .derivation.checking import CellCheck, check_cell
+from .derivation.derive import derive_cell
 from .kernels.cpu.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
     LSTM,
     RNN,
     Attention,
+    ChildSumTreeLSTM,
     ElmanNetwork,
     Embedding,
     JordanNetwork,
@@ -17,6 +21,9 @@ from .layers import (
     MinGRU,
     MinLSTM,
     Recurrent,
+    RecursiveNetwork,
+    Stack,
+    TreeLSTM,
     linear_scan,
 )
 from .learning import schedules
@@ -33,6 +40,7 @@ from .models.decoding import Hypothesis
 from .models.encoder_decoder import EncoderDecoder
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
+from .trees import Trees
 
 __version__ = "0.1.0"
 
@@ -45,7 +53,10 @@ __all__ = [
     "Adam",
     "AdamW",
     "Attention",
+    "Cell",
+    "CellCheck",
     "CheckpointError",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "EncoderDecoder",
@@ -60,16 +71,22 @@ __all__ = [
     "NonFiniteLoss",
     "RMSprop",
     "Recurrent",
+    "RecursiveNetwork",
     "Sampler",
+    "Stack",
     "Streams",
     "Trainer",
+    "TreeLSTM",
+    "Trees",
     "Vocabulary",
     "cells",
+    "check_cell",
     "clip_grad_norm",
     "ctc_beam_decode",
     "ctc_greedy_decode",
     "ctc_loss",
     "cuda",
+    "derive_cell",
     "get_num_threads",
     "linear_scan",
     "mean_squared_error",

@@ -1,6 +1,7 @@
 """NumPy or CuPy: which device an array lies on, which kernels work there, checks at the door."""
 
 import sys
+from functools import cache
 
 import numpy as np
 
@@ -41,6 +42,7 @@ def check_dtype(dtype):
     return found
 
 
+@cache
 def module_of(device):
     """The array module of a device: numpy or cupy."""
     if device == "cpu":
@@ -50,6 +52,7 @@ def module_of(device):
     return cupy
 
 
+@cache
 def kernels_of(device):
     """The kernels of a device: `gpurnn.kernels.cpu` or `gpurnn.kernels.cuda`."""
     if device == "cpu":
@@ -59,6 +62,11 @@ def kernels_of(device):
     from .kernels import cuda
 
     return cuda
+
+
+def is_recorded():
+    """Whether what is done on CuPy's current stream becomes part of a caller's CUDA graph."""
+    return module_of("cuda").cuda.get_current_stream().is_capturing()
 
 
 def to_numpy(a):
@@ -95,8 +103,8 @@ def check_array(a, name, device, dtype=None, shape=None, expected=None):
     ValueError (wrong shape), naming the argument.
     """
     if (
-        type(a) is np.ndarray and device == "cpu" and dtype is not None and a.dtype == dtype
-        and _fits(a.shape, shape) and a.flags.c_contiguous
+        dtype is not None and (type(a) is np.ndarray if device == "cpu" else is_cupy(a))
+        and a.dtype == dtype and _fits(a.shape, shape) and a.flags.c_contiguous
     ):  # fmt: skip
         return a  # the usual case, in a fraction of the time
     a = adopt(a, name)
@@ -162,9 +170,15 @@ def check_lengths(lengths, name, batch, low, high=None):
     return lengths.astype(np.intp)
 
 
-def check_ends(lengths, steps, batch):
-    """Lengths (B,) from 1 to `steps` as integers on the host; None where all are `steps`."""
+def check_ends(lengths, steps, batch, device="cpu"):
+    """Lengths (B,) from 1 to `steps` as integers on the host; None where all are `steps`.
+
+    Where `device` is "cuda" and the caller records a CUDA graph nothing can be read: then only
+    CuPy arrays are taken, whose numbers are those of the graph's launch, unchecked.
+    """
     if lengths is None:
         return None
+    if device == "cuda" and is_recorded():
+        return check_array(lengths, "lengths", "cuda", np.int64, (batch,))
     lengths = check_lengths(lengths, "lengths", batch, 1, steps)
     return None if (lengths == steps).all() else lengths

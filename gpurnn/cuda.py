@@ -40,8 +40,9 @@ def schedule(name=None):
     - "stepwise": one kernel launch a step, for any size and cell.
     - "persistent": one cooperative launch for all steps, with the recurrent weights in shared
       memory. RuntimeError from the layer where they do not fit, the device cannot launch
-      cooperatively, or the cell has two phases.
-    - "auto": whichever a model of the device expects to be faster, of those that can run.
+      cooperatively.
+    - "auto": whichever of those that can run was faster when they were timed (see `autotune`), or
+      else a model of the device expects to be.
 
     With a name, sets it for this process. Returns what is set. Raises ValueError for other
     names, RuntimeError where CUDA cannot be used.
@@ -52,11 +53,26 @@ def schedule(name=None):
     return schedules.schedule(name)
 
 
+def autotune(on=None):
+    """Whether the schedules of a shape are timed before "auto" first runs it.
+
+    Off at first, since that takes up to a minute a shape, compiling included. What was timed is
+    kept beside the compiled kernels, for each device and shape (steps rounded up to a power of
+    two, up to 128), and used by "auto" in every process, whether timing is on there or not.
+    Nothing is timed while a CUDA graph is recorded. With `on`, sets it for this process. Returns
+    what is set. Raises RuntimeError where CUDA cannot be used.
+    """
+    require()
+    from .kernels.cuda import schedules
+
+    return schedules.autotune(on)
+
+
 def explain_schedule(cell, hidden_size, batch, steps, dtype="float32", training=True):
     """Which schedule runs a `Cell` of these sizes on the current device, and why, as a line.
 
-    The times in it are a model's, by which the choice is made; nothing is measured. Raises
-    RuntimeError where CUDA cannot be used.
+    The times in it are those by which the choice is made: measured ones where there are any (see
+    `autotune`), else a model's. Raises RuntimeError where CUDA cannot be used.
     """
     require()
     from .kernels.cuda import schedules

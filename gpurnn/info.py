@@ -77,7 +77,8 @@ def _cuda():
 
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
     name = f"{device['name'].decode()}, compute capability {device['major']}.{device['minor']}"
-    lines = [("cuda", name), ("cuda schedule", cuda.schedule())]
+    autotuned = "timed when first run" if cuda.autotune() else "timed before, or by the model"
+    lines = [("cuda", name), ("cuda schedule", f"{cuda.schedule()} ({autotuned})")]
     for hidden in (128, 256, 512, 1024):
         chosen = cuda.explain_schedule(gpurnn.cells.LSTM, hidden, batch=32, steps=100)
         lines.append((f"  lstm {hidden}, batch 32", chosen))

@@ -57,6 +57,11 @@ def zero(x):
     return np.zeros_like(x)
 
 
+def constant(x, value):
+    """The number `value`, of the kind of `x`: how a literal is written in a formula."""
+    return np.full_like(x, value)
+
+
 def sqrt(x):
     """Square root."""
     return np.sqrt(x)

@@ -23,11 +23,14 @@ CELLS = [
     cells.GRU_RESET_AFTER,
     cells.GRU_RESET_BEFORE,
 ]
-FAMILIES = [*CELLS, None]
+TREE_CELLS = [cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM]
+FAMILIES = [*CELLS, *TREE_CELLS, None]
 WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
 
 
 def kernels(cell, dtype):
+    if isinstance(cell, cells.TreeCell):
+        return catalogue.tree_kernels(cell, dtype)
     return catalogue.cell_kernels(cell, dtype) if cell else catalogue.other_kernels(dtype)
 
 
@@ -71,11 +74,15 @@ def test_kernels_keep_their_tuples_in_registers(cell):
 
 def tallest(cell, dtype, capability):
     """The persistent kernels forward and backward with the largest tiles, which hold the most."""
-    heights = len(tile_heights(dtype, capability))
+    heights = len(tile_heights(dtype, capability, cell.late))
     return catalogue.persistent_kernels(cell, dtype, capability)[heights - 1 :: heights]
 
 
-@pytest.mark.parametrize("cell", [cells.RNN_TANH, cells.LSTM, cells.GRU_RESET_AFTER], ids=name)
+@pytest.mark.parametrize(
+    "cell",
+    [cells.RNN_TANH, cells.LSTM, cells.GRU_RESET_AFTER, cells.GRU_RESET_BEFORE],
+    ids=name,
+)
 def test_persistent_kernels_compile_and_keep_their_tiles_in_registers(cell):
     for kernel in tallest(cell, FLOAT32, (9, 0)):
         ptx = kernel.ptx((9, 0))
@@ -84,14 +91,20 @@ def test_persistent_kernels_compile_and_keep_their_tiles_in_registers(cell):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "capability"),
-    [(FLOAT32, (8, 0)), (FLOAT32, (9, 0)), (FLOAT64, (8, 0))],
-    ids=str,
+    ("cell", "dtype", "capability"),
+    [
+        (cells.LSTM, FLOAT32, (8, 0)),
+        (cells.LSTM, FLOAT32, (9, 0)),
+        (cells.LSTM, FLOAT64, (8, 0)),
+        (cells.GRU_RESET_BEFORE, FLOAT32, (8, 0)),
+        (cells.GRU_RESET_BEFORE, FLOAT32, (9, 0)),
+    ],
+    ids=lambda value: value.name if isinstance(value, cells.Cell) else str(value),
 )
-def test_largest_tiles_do_not_spill(dtype, capability):
-    """Of the cell that holds most; `python -m bench.cuda_static` tells of all kernels."""
+def test_largest_tiles_do_not_spill(cell, dtype, capability):
+    """Of the cells that hold most; `python -m bench.cuda_static` tells of all kernels."""
     assembly = pytest.importorskip("gpurnn.kernels.cuda.assembly", reason="needs nvJitLink")
-    for kernel in tallest(cells.LSTM, dtype, capability):
+    for kernel in tallest(cell, dtype, capability):
         used = assembly.resources(kernel, capability)
         assert used.spills == used.stack == 0, kernel.identity
         assert 32 < used.registers <= 255, kernel.identity

@@ -23,21 +23,27 @@ FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 @given(
     st.integers(1, 5), st.integers(1, 1100), st.integers(1, 300),
     st.sampled_from([FLOAT32, FLOAT64]), st.sampled_from([DEVICE, SMALL]), st.booleans(),
+    st.booleans(), st.integers(1, 2),
 )  # fmt: skip
-def test_plan_covers_the_work_and_fits(gates, hidden, batch, dtype, device, backward):
-    plan = persistent_plan(gates, hidden, batch, dtype, device, backward)
+def test_plan_covers_the_work_and_fits(
+    gates, hidden, batch, dtype, device, backward, late, directions
+):
+    late = int(late and gates > 1)
+    plan = persistent_plan(gates, hidden, batch, dtype, device, backward, late, directions)
     if plan is None:
         # Not even eight units' weights fit beside a sequence, or they need too many blocks.
         room = device.shared_bytes // dtype.itemsize
-        assert 8 * gates * hidden * min(device.multiprocessors, 132) > room or hidden > 240
+        most = min(device.multiprocessors // directions, 132)
+        assert 8 * gates * hidden * most > room or hidden > 240 // directions
         return
     assert plan.blocks * plan.units >= hidden > (plan.blocks - 1) * plan.units
     assert plan.groups * plan.group_rows >= batch > (plan.groups - 1) * plan.group_rows
-    assert plan.blocks * plan.groups <= device.multiprocessors
+    assert plan.block_count == plan.blocks * plan.groups * directions <= device.multiprocessors
     assert plan.rows % plan.tile_rows == 0 and plan.passes * plan.rows >= plan.group_rows
     assert plan.rows * plan.units <= THREADS
     assert 1 <= plan.parts <= plan.chunks
-    assert plan.column_tiles * 8 >= (plan.units if backward else gates * plan.units)
+    columns = plan.units if backward else max(gates - late, late) * plan.units
+    assert plan.column_tiles * 8 >= columns
     assert plan.sums_pitch % 32 == plan.units % 32 and plan.sums_pitch >= plan.column_tiles * 8
     weights = plan.column_tiles * 8 * plan.chunks * 512
     assert weights + plan.rows * plan.chunks * 512 < plan.shared_bytes <= device.shared_bytes
@@ -51,7 +57,7 @@ def test_choice():
     assert choice() is not None
     assert choice(wanted="stepwise") is None
     assert choice(hidden=4096) is None
-    assert choice(cell=cells.GRU_RESET_BEFORE) is None
+    assert choice(cell=cells.GRU_RESET_BEFORE) is not None
     assert choice(device=replace(DEVICE, cooperative=False)) is None
     assert choice(steps=2**32) is None, "the barrier's counter would overflow"
     assert choice(hidden=1024) is not None

@@ -1,6 +1,7 @@
 """Both CUDA schedules against the references: every tiling, pass and part of a plan; the choice."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ PERSISTENT = [
     Problem("lstm", 2, 64, 3, 60, bidirectional=True, ragged=True, device="cuda"),
     Problem("gru", 2, 5, 4, 100, num_layers=2, ragged=True, device="cuda"),
     Problem("rnn_tanh", 3, 65, 2, 1, device="cuda"),
+    Problem("gru_before", 17, 1, 3, 33, ragged=True, device="cuda"),
+    Problem("gru_before", 2, 5, 3, 100, bidirectional=True, ragged=True, device="cuda"),
+    Problem("gru_before", 2, 70, 2, 1, dtype="float64", device="cuda"),
+    Problem("gru", 17, 5, 3, 1, bidirectional=True, ragged=True, dtype="float64", device="cuda"),
 ]
 
 
@@ -48,8 +53,10 @@ def test_persistent(problem, schedule):
 SHAPES = [(1, 8, 2, 1, 1), (1, 24, 7, 2, 2), (4, 16, 13, 12, 1), (8, 8, 13, 8, 2), (8, 32, 7, 8, 1)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_plans(shape, schedule, monkeypatch):
+@pytest.mark.parametrize(
+    ("cell", "shape"), [*product(["lstm"], SHAPES), ("gru_before", SHAPES[2])], ids=str
+)
+def test_plans(cell, shape, schedule, monkeypatch):
     """The numbers do not depend on how the work is laid out, only the time does."""
     from gpurnn.kernels.cuda import plans, schedules
 
@@ -58,13 +65,13 @@ def test_plans(shape, schedule, monkeypatch):
     monkeypatch.setattr(
         plans,
         "persistent_plan",
-        lambda gates, hidden, batch, dtype, device, backward: plans.plan_of(
-            gates, hidden, batch, dtype, device, backward,
-            units, group_rows, tile_rows, parts, most_rows=rows,
+        lambda gates, hidden, batch, dtype, device, backward, late, directions: plans.plan_of(
+            gates, hidden, batch, dtype, device, backward, units, group_rows, tile_rows, parts,
+            most_rows=rows, late=late, directions=directions,
         ),
     )  # fmt: skip
     schedule("persistent")
-    check_against_reference(Problem("lstm", 3, 13, 2, 133, ragged=True, device="cuda"))
+    check_against_reference(Problem(cell, 3, 13, 2, 133, ragged=True, device="cuda"))
     schedules._plans.cache_clear()
 
 
@@ -87,14 +94,60 @@ def test_what_cannot_be_persistent_says_so_and_is_stepwise_by_itself(schedule):
         return schedules.plans_here(cell, hidden, 1, 9, np.dtype("float32"), True)
 
     assert plans(gpurnn.cells.LSTM, 8192) is None
-    assert plans(gpurnn.cells.GRU_RESET_BEFORE, 64) is None
+    assert plans(gpurnn.cells.GRU_RESET_BEFORE, 64) is not None
     assert plans(gpurnn.cells.LSTM, 64) is not None
     schedule("stepwise")
     assert plans(gpurnn.cells.LSTM, 64) is None
     schedule("persistent")
-    for cell, hidden in ((gpurnn.cells.LSTM, 8192), (gpurnn.cells.GRU_RESET_BEFORE, 64)):
+    for cell in (gpurnn.cells.LSTM, gpurnn.cells.GRU_RESET_BEFORE):
         with pytest.raises(RuntimeError, match=f"persistent schedule cannot run {cell.name}"):
-            plans(cell, hidden)
+            plans(cell, 8192)
+
+
+def launched_together(monkeypatch):
+    """The grids of the cooperative launches from now on, a list that grows."""
+    from gpurnn.kernels.cuda.launching import Kernel
+
+    grids, real = [], Kernel.launch_together
+
+    def launch(kernel, grid, *arguments):
+        grids.append(grid)
+        real(kernel, grid, *arguments)
+
+    monkeypatch.setattr(Kernel, "launch_together", launch)
+    return grids
+
+
+def test_both_directions_are_one_launch(schedule, monkeypatch):
+    schedule("persistent")
+    grids = launched_together(monkeypatch)
+    check_against_reference(Problem("lstm", 3, 2, 4, 9, bidirectional=True, device="cuda"))
+    assert [grid[2] for grid in grids] == [2, 2, 2], "inference, forward, backward"
+
+
+@pytest.mark.parametrize("options", [{"recompute": 2}, {"recurrent_dropout": 0.5}], ids=str)
+def test_directions_that_cannot_wait_are_launched_alone(options, schedule, monkeypatch):
+    schedule("persistent")
+    grids = launched_together(monkeypatch)
+    problem = Problem("lstm", 3, 2, 4, 9, bidirectional=True, device="cuda")
+    layer = make_layer(problem, **options)
+    y, _, backward = layer.forward(put(random_numbers(problem).x, "cuda"))
+    backward(y)
+    assert len(grids) >= 4 and {grid[2] for grid in grids} == {1}
+
+
+def test_directions_that_do_not_fit_together_come_one_after_the_other(schedule, monkeypatch):
+    """The device has room for the weights of one direction, 24 blocks with those of 8 units."""
+    from gpurnn.kernels.cuda import schedules
+
+    device = replace(schedules.device_here(0), multiprocessors=30, shared_bytes=40 * 1024)
+    monkeypatch.setattr(schedules, "device_here", lambda number: device)
+    schedules._plans.cache_clear()
+    schedule("persistent")
+    grids = launched_together(monkeypatch)
+    check_against_reference(Problem("lstm", 2, 2, 3, 192, bidirectional=True, device="cuda"))
+    assert [grid[2] for grid in grids] == [1] * 6
+    schedules._plans.cache_clear()
 
 
 def test_device_that_cannot_launch_cooperatively_is_stepwise(schedule, monkeypatch):

@@ -45,3 +45,10 @@ def test_what_a_call_returns_is_never_taken_again():
         layer.forward(10 * x)[2](y)
     for now, before in zip((y, *state), kept):
         np.testing.assert_array_equal(now, before)
+
+
+def test_parameters_begin_with_a_cache_line():
+    layer = gpurnn.LSTM(3, 5, dtype="float64")
+    layer.load_state_dict(layer.state_dict())
+    arrays = [*layer.params.values(), *layer.grads.values()]
+    assert [a.ctypes.data % 64 for a in arrays] == [0] * len(arrays)

@@ -9,13 +9,17 @@ from .linear import Linear
 from .linear_scan import linear_scan
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
+from .recursive_network import RecursiveNetwork
 from .scans import MinGRU, MinLSTM
+from .stack import Stack
+from .tree_lstm import ChildSumTreeLSTM, TreeLSTM
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "Attention",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "JordanNetwork",
@@ -24,5 +28,8 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "Recurrent",
+    "RecursiveNetwork",
+    "Stack",
+    "TreeLSTM",
     "linear_scan",
 ]

@@ -10,10 +10,10 @@ from ..arrays import (
     check_rng,
     device_of,
     kernels_of,
-    module_of,
     to_device,
     to_numpy,
 )
+from ..kernels.cpu.workspace import aligned_copy
 
 
 class Layer:
@@ -38,9 +38,14 @@ class Layer:
         self._checked = {}  # the arrays that `_parameter` need not look at again
 
     def _add_parameter(self, name, value):
-        xp = module_of(self.device)
-        self.params[name] = to_device(np.ascontiguousarray(value, self.dtype), self.device)
-        self.grads[name] = xp.zeros_like(self.params[name])
+        self.params[name] = self._placed(np.asarray(value, self.dtype), self.device)
+        self.grads[name] = self._placed(np.zeros(self.params[name].shape, self.dtype), self.device)
+
+    @staticmethod
+    def _placed(value, device):
+        """A contiguous copy on the device, as its kernels read it fastest."""
+        value = to_device(value, device)
+        return aligned_copy(value) if device == "cpu" else value
 
     def _uniform(self, shape, bound):
         return self.rng.uniform(-bound, bound, shape)
@@ -58,9 +63,10 @@ class Layer:
     def to(self, device):
         """Move parameters and gradients to "cpu" or "cuda", in place; returns the layer."""
         check_device(device)
-        self.params = {name: to_device(a, device) for name, a in self.params.items()}
-        self.grads = {name: to_device(a, device) for name, a in self.grads.items()}
-        self.device = device
+        if device != self.device:
+            self.params = {name: self._placed(a, device) for name, a in self.params.items()}
+            self.grads = {name: self._placed(a, device) for name, a in self.grads.items()}
+            self.device = device
         return self
 
     def state_dict(self):

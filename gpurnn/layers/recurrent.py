@@ -6,11 +6,12 @@ from functools import cached_property
 from ..arrays import check_array, check_ends, check_size, module_of
 from .layer import Layer
 from .recurrences import Recurrences
+from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
 
-class Recurrent(Layer):
+class Recurrent(SequenceLayer, Layer):
     """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
 
     Parameters
@@ -146,8 +147,13 @@ class Recurrent(Layer):
 
         return ReducedRecurrent(self, kind)
 
+    @property
+    def output_size(self):
+        """Numbers of a step's output, of both directions: D H."""
+        return self.hidden_size * self.directions
+
     def _inputs(self, layer):
-        return self.input_size if layer == 0 else self.hidden_size * self.directions
+        return self.input_size if layer == 0 else self.output_size
 
     def _recurrence(self, layer, dropped=False):
         return self._recurrences[self.device, self._inputs(layer), dropped]
@@ -188,16 +194,18 @@ class Recurrent(Layer):
         x = self._check_sequences(x, "x", self.input_size)
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
-        lengths = check_ends(lengths, steps, batch)
+        lengths = check_ends(lengths, steps, batch, self.device)
         if steps == 1 and not keep and not self.bidirectional:
             return self._run_step(x, states)
         xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size
         allocate = xp.empty if lengths is None else xp.zeros
         layers, directions = range(self.num_layers), range(self.directions)
         apart = self.bidirectional and kernels.directions_apart(batch)
-        each = kernels.run_side_by_side if apart else map
-        weights = [self._weights(layer, d) for layer in layers for d in directions]
         dropped = keep and self.recurrent_dropout > 0
+        each = kernels.run_side_by_side if apart else kernels.run_together
+        if self.recompute or dropped:  # these read each direction's results at once
+            each = kernels.run_side_by_side if apart else map
+        weights = [self._weights(layer, d) for layer in layers for d in directions]
         finals, tapes, seeds = [], [], []
         for layer in layers:
             if layer and keep and self.dropout:
@@ -260,27 +268,13 @@ class Recurrent(Layer):
             x = y
         return self._outward(y), self._state_of(finals), None
 
-    def _outward(self, sequences):
-        """From (T, B, ...) to what the caller expects."""
-        if self.batch_first:
-            return module_of(self.device).ascontiguousarray(sequences.swapaxes(0, 1))
-        return sequences
-
     def _state_of(self, states):
         """From L D arrays (S, B, H) to what the caller expects."""
-        xp = module_of(self.device)
-        stacked = states[0][:, None] if len(states) == 1 else xp.stack(states, axis=1)
-        return stacked[0] if self.cell.states == 1 else tuple(stacked)
-
-    def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
-        lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
-        named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
-        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
-        if a.shape[0] == 0 or a.shape[1] == 0:
-            raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
-        if self.batch_first:
-            a = module_of(self.device).ascontiguousarray(a.swapaxes(0, 1))
-        return a
+        if len(states) == 1:
+            parts = [states[0][i : i + 1] for i in range(self.cell.states)]
+        else:
+            parts = tuple(module_of(self.device).stack(states, axis=1))
+        return parts[0] if self.cell.states == 1 else tuple(parts)
 
     def _check_state(self, state, name, batch):
         """A state as one array (S, L D, B, H)."""
@@ -295,9 +289,7 @@ class Recurrent(Layer):
             if isinstance(state, (tuple, list)):
                 got += f" of {len(state)}"
             raise TypeError(f"{name}: expected a tuple of {count} arrays, got {got}")
-        return xp.stack(
-            [
-                check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
-                for i, part in enumerate(state)
-            ]
-        )
+        parts = xp.empty((count, *shape), self.dtype)
+        for i, part in enumerate(state):
+            parts[i] = check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
+        return parts

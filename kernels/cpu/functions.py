@@ -241,6 +241,11 @@ def zero(x):
     return broadcast(x, 0)
 
 
+@njit(forceinline=True)
+def constant(x, value):
+    return broadcast(x, value)
+
+
 REPLACEMENTS = {
     mathematics.exp: exp,
     mathematics.tanh: tanh,
@@ -251,6 +256,7 @@ REPLACEMENTS = {
     mathematics.sigmoid_slope: sigmoid_slope,
     mathematics.positive_part: positive_part,
     mathematics.zero: zero,
+    mathematics.constant: constant,
     mathematics.sqrt: sqrt,
     mathematics.absolute: absolute,
     mathematics.select: select,

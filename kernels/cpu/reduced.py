@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .simd import lanes_of
+from .workspace import aligned_copy
 
 KINDS = ("bfloat16", "int8")
 
@@ -51,10 +52,10 @@ def _reduce(w, kind):
         largest = np.abs(w).max(axis=1)
         scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
         target[:, : w.shape[1]] = np.rint(w / scale[:, None])
-        return target, scale.astype(np.float32)
+        return aligned_copy(target), scale.astype(np.float32)
     bits = w.view(np.uint32)
     target[:, : w.shape[1]] = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return target, np.empty(0, np.float32)
+    return aligned_copy(target), np.empty(0, np.float32)
 
 
 def reduce_weights(weights, kind):

@@ -104,6 +104,10 @@ def run_parallel(function, calls):
             other.result()
 
 
+run_together = map
+"""What runs both directions of a layer where they are not better run side by side."""
+
+
 def run_side_by_side(function, arguments):
     """[function(a) for a in arguments], each in a thread of its own, and all it calls there too."""
     results = [None] * len(arguments)

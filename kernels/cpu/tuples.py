@@ -3,7 +3,7 @@
 from functools import cache
 
 from .compiling import inlined
-from .simd import load, store
+from .simd import load, load_part, store, store_part
 
 
 @cache
@@ -61,3 +61,32 @@ def add_at(index):
         return (values[0],) + others(values[1:], more)
 
     return add_further_on
+
+
+@cache
+def gather_part(count):
+    """As `gather`, of the first `some` lanes: (array, index, stride, some) -> vectors."""
+    if count == 0:
+        return inlined(lambda array, index, stride, some: ())
+    others = gather_part(count - 1)
+
+    @inlined
+    def gather_some(array, index, stride, some):
+        return (load_part(array, index, some),) + others(array, index + stride, stride, some)
+
+    return gather_some
+
+
+@cache
+def scatter_part(count):
+    """As `scatter`, of the first `some` lanes: (array, index, stride, values, some)."""
+    if count == 0:
+        return inlined(lambda array, index, stride, values, some: None)
+    others = scatter_part(count - 1)
+
+    @inlined
+    def scatter_some(array, index, stride, values, some):
+        store_part(array, index, values[0], some)
+        others(array, index + stride, stride, values[1:], some)
+
+    return scatter_some

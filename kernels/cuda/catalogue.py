@@ -13,10 +13,12 @@ from . import (
     jordan,
     losses,
     online_step,
+    preparing,
+    recorded_product,
     scan,
+    trees,
 )
-from .persistent_backward import persistent_backward
-from .persistent_forward import persistent_forward
+from .persistent import backward_kernel, forward_kernel
 from .plans import tile_heights
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
@@ -53,17 +55,25 @@ def cell_kernels(cell, dtype):
 
 
 def persistent_kernels(cell, dtype, capability):
-    """The persistent kernels of a one-phase cell, for every height of tiles."""
+    """The persistent kernels of a cell, for every height of tiles."""
     return [
         kernel(cell, rows, dtype)
-        for kernel in (persistent_forward, persistent_backward)
-        for rows in tile_heights(dtype, capability)
+        for kernel in (forward_kernel, backward_kernel)
+        for rows in tile_heights(dtype, capability, cell.late)
     ]
+
+
+def tree_kernels(cell, dtype):
+    """The kernels of a tree's cell."""
+    return [trees.forward_kernel(cell, dtype), trees.backward_kernel(cell, dtype)]
 
 
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
+        preparing.prepare_kernel(dtype),
+        preparing.valid_kernel(dtype),
+        recorded_product.product_kernel(dtype),
         elementwise.dropout_kernel(dtype),
         elementwise.mask_kernel(dtype),
         embedding.gather_kernel(dtype),
@@ -85,5 +95,6 @@ def other_kernels(dtype):
         *(make(cell, dtype) for cell in _SCANS for make in scan.KERNELS),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        trees.gather_kernel(dtype),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]

@@ -56,6 +56,11 @@ def zero(x):
 
 
 @inlined
+def constant(x, value):
+    return type(x)(value)
+
+
+@inlined
 def sqrt(x):
     return math.sqrt(x)
 
@@ -80,6 +85,7 @@ REPLACEMENTS = {
     mathematics.sigmoid_slope: sigmoid_slope,
     mathematics.positive_part: positive_part,
     mathematics.zero: zero,
+    mathematics.constant: constant,
     mathematics.sqrt: sqrt,
     mathematics.absolute: absolute,
     mathematics.select: select,

@@ -20,8 +20,13 @@ _graphs = {}  # key -> graph, or None where the loop has come once
 def run(key, launch):
     """Do the launches of `launch()`, all whose arguments `key` determines, on the current stream.
 
-    `launch` must not allocate, copy from or to the host, or synchronise.
+    `launch` must not allocate, copy from or to the host, or synchronise. On a stream that the
+    caller records the launches become part of the caller's graph.
     """
+    stream = cupy.cuda.get_current_stream()
+    if stream.is_capturing():
+        launch()
+        return
     key = (cupy.cuda.runtime.getDevice(), *key)
     with _lock:
         known = key in _graphs
@@ -34,7 +39,7 @@ def run(key, launch):
     if graph is None:
         launch()
     else:
-        graph.launch(cupy.cuda.get_current_stream())
+        graph.launch(stream)
 
 
 def _record(launch):

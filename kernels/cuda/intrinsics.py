@@ -180,6 +180,16 @@ def _assembly(builder, text, constraints, result, arguments):
 
 
 @intrinsic
+def direction(typingctx):
+    """The block's direction, read anew: what is chosen by it need not stay in registers."""
+
+    def codegen(context, builder, signature, arguments):
+        return _assembly(builder, "mov.u32 $0, %ctaid.z;", "=r", _INT32, [])
+
+    return types.uint32(), codegen
+
+
+@intrinsic
 def add_release(typingctx, pointer, index, value):
     """Add to pointer[index]; whoever acquires the sum sees all that the thread saw before."""
 

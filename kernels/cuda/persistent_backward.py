@@ -9,6 +9,7 @@ product more than steps, the last of which completes the gradient by the initial
 from functools import cache
 
 import numpy as np
+from numba import types
 
 from ..signatures import backward_of
 from ..specialise import specialise, text_of_cell
@@ -17,9 +18,50 @@ from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
-from .persistent_block import COLUMNS, THREADS, arrive, block_product, clear, fetch, place, wait
-from .persistent_forward import COUNTER_PITCH, COUNTERS
+from .persistent_block import COLUMNS, arrive, wait
+from .persistent_phase import add_sums, load_units, of_direction, own_counter, phase_product
+from .preparing import COUNTERS
 from .tuples import add_at, gather, repeat, scatter
+
+
+def backward_types(cell, dtype):
+    """The types of a backward kernel's arguments."""
+    f, i = floats(dtype), INTEGER
+    own = types.Tuple((i, f, types_of_extras(cell, dtype), f, f, f, f, f, f, f, f))
+    return (i, INTEGERS, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
+
+
+@cache
+def read_step(cell):
+    """A function that reads what a step back needs of a unit, zeros where it is not `mine`.
+
+    (nothing, mine, remains, inside, t, b, j, carry, carry_at, carry_plane, tape, tape_at, hidden,
+    history, old, new, plane, extras, dy, dy_at) -> saved, state before and after, the gradient by
+    that, extras. Unless a step `remains` there is only what earlier steps left in `carry`.
+    """
+    states, no_states = gather(cell.states), repeat(cell.states)
+    saves, no_saves = gather(cell.saved), repeat(cell.saved)
+    extra, no_extras = gather_extras(cell.extras), repeat(cell.extras)
+    plus_output = add_at(cell.output)
+
+    @inlined
+    def read(
+        nothing, mine, remains, inside, t, b, j, carry, carry_at, carry_plane, tape, tape_at,
+        hidden, history, old, new, plane, extras, dy, dy_at,
+    ):  # fmt: skip
+        saved, state, more = no_saves(nothing), no_states(nothing), no_extras(nothing)
+        following, dnew = state, state
+        if mine:
+            dnew = states(carry, carry_at, carry_plane)
+            if remains:
+                saved = saves(tape, tape_at, hidden)
+                state, following = states(history, old, plane), states(history, new, plane)
+                more = extra(extras, t, b, j)
+                if inside:
+                    dnew = plus_output(dnew, dy[dy_at])
+        return saved, state, following, dnew, more
+
+    return read
 
 
 @cache
@@ -27,41 +69,28 @@ def persistent_backward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype = np.dtype(dtype)
     function = specialise(backward_of(cell), REPLACEMENTS, inlined)
-    multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
-    column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
-    states, no_states, put_states = gather(cell.states), repeat(cell.states), scatter(cell.states)
-    saves, no_saves = gather(cell.saved), repeat(cell.saved)
+    load, product = load_units(0, cell.gates, dtype), phase_product(tile_rows, dtype)
+    chunk, column_size, plus_sums = chunk_of(dtype), column_pitch(dtype), add_sums(1)
+    read, put_states = read_step(cell), scatter(cell.states)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
-    apart, extra, no_extras = cell.apart, gather_extras(cell.extras), repeat(cell.extras)
-    plus_output, weight_count = add_at(cell.output), len(cell.weights)
-    put_weights = scatter(weight_count)
+    apart, weight_count, put_weights = cell.apart, len(cell.weights), scatter(len(cell.weights))
 
     def backward(
-        steps, reverse, lengths, batch, hidden, pitch, w_hh, extras, dy, dy_step, dy_row, history,
-        tape, carry, dxg, dhg, dweights, units, group_rows, rows, chunks, column_tiles, parts,
-        sums_pitch, counters,
+        steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
+        rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
+        reverse, w_hh, _, _, _, _, _, _, dhg, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        thread, nothing, depth = cuda.threadIdx.x, element(0), gate_count * pitch
-        unit, row = thread % units, thread // units
+        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
+        unit, row, depth = thread % units, thread // units, gate_count * pitch
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
         a = column_tiles * COLUMNS * chunks * column_size
         sums = a + rows * chunks * chunk
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
-        counter = cuda.blockIdx.y * COUNTER_PITCH
-
-        for column_tile in range(column_tiles):
-            column = column_tile * COLUMNS + thread % COLUMNS
-            u = first_unit + column
-            for k in range(thread // COLUMNS, chunks * chunk, THREADS // COLUMNS):
-                gate, source = k // pitch, k % pitch
-                inside = column < units and u < hidden and source < hidden and gate < gate_count
-                shared[column_at(column, k, chunks)] = (
-                    w_hh[(gate * hidden + source) * hidden + u] if inside else nothing
-                )
-        clear(shared, a, rows * chunks * chunk)
+        load(shared, 0, w_hh, hidden, pitch, first_unit, units, chunks)
+        cuda.syncthreads()
 
         for step in range(steps + 1):
             t = step if reverse else steps - 1 - step
@@ -69,39 +98,36 @@ def persistent_backward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before * slot_size, after * slot_size
             for b0 in range(first_row, last_row, rows):
+                _, _, extras, dy, history, tape, carry, _, dhg, _, _ = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at, carry_at = b * pitch + j, b * hidden + j
                 gates_at = (t * batch + b) * depth + j
-                saved, state = no_saves(nothing), no_states(nothing)
-                following, dnew, more, end = state, state, no_extras(nothing), 0
-                if mine:  # fetched before the wait, to arrive during it
-                    dnew, end = states(carry, carry_at, carry_plane), lengths[b]
-                    if step < steps:
-                        saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
-                        state = states(history, old + at, plane)
-                        following = states(history, new + at, plane)
-                        more = extra(extras, t, b, j)
-                        if t < end:
-                            dnew = plus_output(dnew, dy[t * dy_step + b * dy_row + j])
+                end = lengths[b] if mine else 0
+                # Fetched before the wait, to arrive during it.
+                saved, state, following, dnew, more = read(
+                    nothing, mine, step < steps, t < end, t, b, j, carry, carry_at, carry_plane,
+                    tape, (t * batch + b) * saved_count * hidden + j, hidden, history, old + at,
+                    new + at, plane, extras, dy, t * dy_step + b * dy_row + j,
+                )  # fmt: skip
                 through = nothing
                 if step:
                     if b0 == first_row:
                         wait(counters, counter, step * cuda.gridDim.x)
                     count = min(rows, last_row - b0)
                     start = (later * batch + b0) * depth
-                    fetch_rows(dhg, start, count, depth, shared, a, rows, chunks)
-                    cuda.syncthreads()
-                    row_tiles = (count + tile_rows - 1) // tile_rows
-                    multiply(
-                        shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, sums_pitch
-                    )
-                    cuda.syncthreads()
+                    product(
+                        dhg, start, count, depth, depth, shared, 0, a, sums, rows, chunks,
+                        column_tiles, parts, sums_pitch,
+                    )  # fmt: skip
                     if mine:
-                        for part in range(parts):
-                            through += shared[sums + (part * rows + row) * sums_pitch + unit]
+                        sums_at = sums + row * sums_pitch + unit
+                        (through,) = plus_sums(
+                            (nothing,), shared, sums_at, parts, rows * sums_pitch, units
+                        )
                 if not mine:
                     continue
+                _, _, _, _, _, _, carry, dxg, dhg, dweights, _ = of_direction(first, second)
                 if step == steps or t >= end:
                     carry[carry_at] = dnew[0] + through
                     if step < steps:
@@ -120,8 +146,5 @@ def persistent_backward(cell, tile_rows, dtype):
             if step < steps:
                 arrive(counters, counter)
 
-    f, i = floats(dtype), INTEGER
-    sizes = (i,) * 7
-    more = types_of_extras(cell, dtype)
-    types = (i, i, INTEGERS, i, i, i, f, more, f, i, i, f, f, f, f, f, f, *sizes, COUNTERS)
-    return Kernel(f"persistent_backward {text_of_cell(cell)} {tile_rows} {dtype}", backward, types)
+    identity = f"persistent_backward {text_of_cell(cell)} {tile_rows} {dtype}"
+    return Kernel(identity, backward, backward_types(cell, dtype))

@@ -58,20 +58,23 @@ def wait(counters, counter, arrivals):
 def fetch(dtype):
     """A function by which the block brings rows of `depth` numbers to shared memory.
 
-    (source, start, count, depth, shared, a, rows, chunks): chunk c of row r comes to
-    shared[a + (c rows + r) chunk]; what the last chunk has beyond the depth is left alone.
+    (source, start, count, stride, depth, shared, a, rows, chunks): chunk c of row r comes to
+    shared[a + (c rows + r) chunk]; what the last chunk has beyond the depth becomes 0.
     """
     lanes, chunk = lanes_of(dtype), chunk_of(dtype)
 
     @inlined
-    def fetch_rows(source, start, count, depth, shared, a, rows, chunks):
+    def fetch_rows(source, start, count, stride, depth, shared, a, rows, chunks):
         lane = cuda.threadIdx.x % WARP * lanes
         for i in range(cuda.threadIdx.x // WARP, count * chunks, WARPS):
             row, c = i // chunks, i % chunks
             k = c * chunk + lane
+            target = a + (c * rows + row) * chunk + lane
             if k < depth:
-                target = a + (c * rows + row) * chunk + lane
-                copy_access(source, start + row * depth + k, shared, target)
+                copy_access(source, start + row * stride + k, shared, target)
+            else:
+                for number in range(lanes):
+                    shared[target + number] = type(shared[target])(0)
 
     return fetch_rows
 
@@ -89,21 +92,13 @@ def place(dtype):
     return column_at
 
 
-@inlined
-def clear(shared, start, count):
-    """Set numbers to zero; the whole block must call it."""
-    for i in range(cuda.threadIdx.x, count, THREADS):
-        shared[start + i] = type(shared[start])(0)
-    cuda.syncthreads()
-
-
 @cache
 def block_product(tile_rows, dtype):
     """A function by which the block multiplies, in tiles of `tile_rows` × `COLUMNS`.
 
-    (shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, pitch): the products of the
-    rows that `fetch` brought with the columns as `place` has them. Part p's sum of row r and
-    column c goes to shared[sums + (p rows + r) pitch + c].
+    (shared, w, a, sums, rows, chunks, row_tiles, column_tiles, parts, pitch): the products of the
+    rows that `fetch` brought with the columns that stand from `w` on as `place` has them. Part
+    p's sum of row r and column c goes to shared[sums + (p rows + r) pitch + c].
     """
     zeros, accumulate, sum_over_lanes = tile_functions(tile_rows, COLUMNS, dtype)
     lanes, chunk, size = lanes_of(dtype), chunk_of(dtype), tile_rows * COLUMNS
@@ -111,14 +106,14 @@ def block_product(tile_rows, dtype):
     share, copies = max(size // WARP, 1), max(WARP // size, 1)
 
     @inlined
-    def multiply(shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, pitch):
+    def multiply(shared, w, a, sums, rows, chunks, row_tiles, column_tiles, parts, pitch):
         lane = cuda.threadIdx.x % WARP
         for item in range(cuda.threadIdx.x // WARP, row_tiles * column_tiles * parts, WARPS):
             column_tile, rest = item % column_tiles, item // column_tiles
             row, part = rest % row_tiles * tile_rows, rest // row_tiles
             begin, end = part * chunks // parts, (part + 1) * chunks // parts
             a_at = a + (begin * rows + row) * chunk + lane * lanes
-            w_at = (column_tile * chunks + begin) * step + lane * lanes
+            w_at = w + (column_tile * chunks + begin) * step + lane * lanes
             tile = zeros()
             for c in range(begin, end):
                 tile = accumulate(tile, shared, a_at, w_at)

@@ -16,52 +16,81 @@ from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, WARP, chunk_of, column_pitch, pointer_to
+from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
-from .persistent_block import (
-    COLUMNS,
-    THREADS,
-    WARPS,
-    arrive,
-    block_product,
-    clear,
-    fetch,
-    place,
-    wait,
-)
+from .persistent_block import COLUMNS, arrive, wait
+from .persistent_phase import add_sums, load_gates, of_direction, own_counter, phase_product
+from .preparing import COUNTERS
 from .tuples import add, gather, repeat, scatter, select
 
-COUNTERS = types.CPointer(types.uint32)
-COUNTER_PITCH = 32
-"""Numbers from one counter to the next, so that no two share a cache line."""
+
+def forward_types(cell, dtype):
+    """The types of a forward kernel's arguments."""
+    f, i = floats(dtype), INTEGER
+    own = types.Tuple((i, f, f, f, f, types_of_extras(cell, dtype), f, f, f, f, f))
+    return (i, INTEGERS, i, i, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
+
+
+@cache
+def finish_step(cell):
+    """A function that writes what a pass has made of its units.
+
+    (mine, inside, last, state, values, saved, history, new, plane, y, y_at, keep, tape, tape_at,
+    hidden, counters, counter): a sequence that is not `inside` its steps keeps its state.
+    """
+    put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
+    output = cell.output
+
+    @inlined
+    def finish(
+        mine, inside, last, state, values, saved, history, new, plane, y, y_at, keep, tape,
+        tape_at, hidden, counters, counter,
+    ):  # fmt: skip
+        values = choose(inside, values, state)
+        # First what others wait for, then, while they do not, what they never read.
+        if mine:
+            history[new] = values[0]
+        if last:
+            arrive(counters, counter)
+        if mine:
+            put_others(history, new + plane, plane, values[1:])
+            if inside:
+                y[y_at] = values[output]
+                if keep:
+                    saves(tape, tape_at, hidden, saved)
+
+    return finish
 
 
 @cache
 def persistent_forward(cell, tile_rows, dtype):
-    """The kernel of a cell. The grid is (blocks of units, groups of sequences).
+    """The kernel of a cell. The grid is (blocks of units, groups of sequences, directions).
 
     units, group_rows : hidden units and sequences of a block
     rows : sequences of one pass of the block, a multiple of `tile_rows`
     chunks, column_tiles, parts : of the product: of its depth, of its columns, of its chunks
     pitch, sums_pitch : numbers from one row to the next, of the states and of the products
+    first, second : what is of one direction, `second` like `first` if there is only one
     """
     dtype = np.dtype(dtype)
-    function = specialise(forward_of(cell), REPLACEMENTS, inlined)
-    multiply, fetch_rows = block_product(tile_rows, dtype), fetch(dtype)
-    column_at, chunk, column_size = place(dtype), chunk_of(dtype), column_pitch(dtype)
+    function, product = (
+        specialise(forward_of(cell), REPLACEMENTS, inlined),
+        phase_product(tile_rows, dtype),
+    )
+    chunk, column_size = chunk_of(dtype), column_pitch(dtype)
+    load, plus_sums = load_gates(cell.gates, dtype), add_sums(cell.gates)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
-    put_others, choose, saves = scatter(cell.states - 1), select(cell.states), scatter(cell.saved)
-    extra, no_extras, output = gather_extras(cell.extras), repeat(cell.extras), cell.output
+    extra, no_extras, finish = gather_extras(cell.extras), repeat(cell.extras), finish_step(cell)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
 
     def forward(
-        steps, reverse, lengths, batch, hidden, pitch, xg, b_ih, b_hh, w_hh, extras, history,
-        slots, y, y_step, y_row, tape, keep, units, group_rows, rows, chunks, column_tiles, parts,
-        sums_pitch, counters,
+        steps, lengths, batch, hidden, pitch, slots, y_step, y_row, keep, first, second, units,
+        group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
     ):  # fmt: skip
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        thread, nothing = cuda.threadIdx.x, element(0)
+        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
         unit, row = thread % units, thread // units
         first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
         last_row, j = min(first_row + group_rows, batch), first_unit + unit
@@ -70,32 +99,20 @@ def persistent_forward(cell, tile_rows, dtype):
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
         slot_size, plane = batch * pitch, slots * batch * pitch
-        counter = cuda.blockIdx.y * COUNTER_PITCH
-
-        for column in range(thread // WARP, column_tiles * COLUMNS, WARPS):
-            gate, u = column // units, first_unit + column % units
-            inside = gate < gate_count and u < hidden
-            for k in range(thread % WARP, chunks * chunk, WARP):
-                shared[column_at(column, k, chunks)] = (
-                    w_hh[(gate * hidden + u) * hidden + k] if inside and k < hidden else nothing
-                )
-        for i in range(thread, gate_count * units, THREADS):
-            gate, u = i // units, first_unit + i % units
-            if u < hidden:
-                shared[bias_x + i] = b_ih[gate * hidden + u]
-                shared[bias_h + i] = b_hh[gate * hidden + u]
-        clear(shared, a, rows * chunks * chunk)
+        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks)
+        cuda.syncthreads()
 
         for step in range(steps):
             t = steps - 1 - step if reverse else step
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before % slots * slot_size, after % slots * slot_size
             for b0 in range(first_row, last_row, rows):
+                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second)
                 b = b0 + row
                 mine = row < rows and b < last_row and j < hidden
                 at = b * pitch + j
                 x, state, end = no_gates(nothing), no_states(nothing), 0
-                more = no_extras(nothing)
+                h, more = x, no_extras(nothing)
                 if mine:  # fetched before the wait, to arrive during it
                     x = gates(xg, (t * batch + b) * gate_count * hidden + j, hidden)
                     x = plus(x, gates(shared, bias_x + unit, units))
@@ -104,35 +121,21 @@ def persistent_forward(cell, tile_rows, dtype):
                 if step and b0 == first_row:
                     wait(counters, counter, step * cuda.gridDim.x)
                 count = min(rows, last_row - b0)
-                fetch_rows(history, old + b0 * pitch, count, pitch, shared, a, rows, chunks)
-                cuda.syncthreads()
-                row_tiles = (count + tile_rows - 1) // tile_rows
-                multiply(shared, a, sums, rows, chunks, row_tiles, column_tiles, parts, sums_pitch)
-                cuda.syncthreads()
-                h = no_gates(nothing)
+                product(
+                    history, old + b0 * pitch, count, pitch, pitch, shared, 0, a, sums, rows,
+                    chunks, column_tiles, parts, sums_pitch,
+                )  # fmt: skip
                 if mine:
                     h = gates(shared, bias_h + unit, units)
-                    for part in range(parts):
-                        part_at = sums + (part * rows + row) * sums_pitch + unit
-                        h = plus(h, gates(shared, part_at, units))
+                    sums_at = sums + row * sums_pitch + unit
+                    h = plus_sums(h, shared, sums_at, parts, rows * sums_pitch, units)
                 values, saved = function(x, h, state, (), more)
-                values = choose(t < end, values, state)
-                # First what others wait for, then, while they do not, what they never read.
-                if mine:
-                    history[new + at] = values[0]
-                if b0 + rows >= last_row and step + 1 < steps:
-                    arrive(counters, counter)
-                if mine:
-                    put_others(history, new + at + plane, plane, values[1:])
-                    if t < end:
-                        y[t * y_step + b * y_row + j] = values[output]
-                        if keep:
-                            saves(tape, (t * batch + b) * saved_count * hidden + j, hidden, saved)
+                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second)
+                finish(
+                    mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
+                    history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,
+                    (t * batch + b) * saved_count * hidden + j, hidden, counters, counter,
+                )  # fmt: skip
 
-    f, i = floats(dtype), INTEGER
-    sizes = (i,) * 7
-    types_ = (
-        i, i, INTEGERS, i, i, i, f, f, f, f, types_of_extras(cell, dtype), f, i, f, i, i, f, i,
-        *sizes, COUNTERS,
-    )  # fmt: skip
-    return Kernel(f"persistent_forward {text_of_cell(cell)} {tile_rows} {dtype}", forward, types_)
+    identity = f"persistent_forward {text_of_cell(cell)} {tile_rows} {dtype}"
+    return Kernel(identity, forward, forward_types(cell, dtype))

@@ -30,6 +30,9 @@ SHUFFLE = 30
 LAUNCH_SECONDS = 4e-6
 """From one launch of a stepwise loop in Python to the next."""
 
+MOST_RANKED = 3
+"""Plans of which measuring may find another than the first to be faster."""
+
 _UNITS = (8, 16, 24, 32, 48, 64)  # whole sectors of 32 bytes
 
 
@@ -47,14 +50,17 @@ class Device:
     cooperative: bool = True
 
 
-def tile_heights(dtype, capability):
+def tile_heights(dtype, capability, late=0):
     """The heights of tiles that registers hold on devices of a compute capability.
 
-    Before 9.0 the assembler spills the largest; there, multiplications take longer than the
-    accesses that a larger tile saves.
+    Before 9.0 the assembler takes more registers for the same text and spills larger ones, and
+    of two-phase cells, whose loops hold more, still smaller ones.
     """
-    heights = (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
-    return heights if capability >= (9, 0) else heights[:-1]
+    if capability >= (9, 0):
+        return (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
+    if dtype.itemsize == 8:
+        return (1,)
+    return (1, 2) if late else (1, 4)
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,25 @@ class Plan:
     column_tiles: int
     parts: int
     sums_pitch: int
+    directions: int
     shared_bytes: int
     cycles: float
 
     @property
-    def grid(self):
-        return (self.blocks, self.groups, 1)
+    def sizes(self):
+        """The last arguments of the kernels, but for the counters."""
+        return (
+            self.units, self.group_rows, self.rows, self.chunks, self.column_tiles, self.parts,
+            self.sums_pitch,
+        )  # fmt: skip
+
+    @property
+    def counters(self):
+        return self.groups * self.directions
+
+    @property
+    def block_count(self):
+        return self.blocks * self.groups * self.directions
 
     @property
     def passes(self):
@@ -92,45 +111,55 @@ def padded(hidden, dtype):
     return _up(hidden, lanes_of(dtype))
 
 
+def persistent_plan(gates, hidden, batch, dtype, device, backward, late=0, directions=1):
+    """The fastest plan by the model, or None if the weights do not fit on the chip.
+
+    `late` of the gates have a phase of their own; `directions` share the device.
+    """
+    plans = ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions)
+    return plans[0] if plans else None
+
+
 @lru_cache(maxsize=4096)
-def persistent_plan(gates, hidden, batch, dtype, device, backward):
-    """The fastest plan by the model, or None if the weights do not fit on the chip."""
-    best = None
+def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions):
+    """The fastest `MOST_RANKED` plans by the model, the fastest first."""
+    found = []
     if not device.cooperative:
-        return None
+        return found
     for units in _UNITS:
         blocks = -(-hidden // units)
-        most_groups = min(device.multiprocessors // blocks, batch)
+        most_groups = min(device.multiprocessors // (blocks * directions), batch)
         if units > _up(hidden, _UNITS[0]):
             break
         for group_rows in sorted({-(-batch // groups) for groups in range(1, most_groups + 1)}):
-            for tile_rows in tile_heights(dtype, device.capability):
+            for tile_rows in tile_heights(dtype, device.capability, late):
                 for parts in (1, 2, 4, 8):
                     plan = plan_of(
                         gates, hidden, batch, dtype, device, backward,
-                        units, group_rows, tile_rows, parts,
+                        units, group_rows, tile_rows, parts, late=late, directions=directions,
                     )  # fmt: skip
-                    if plan and (best is None or plan.cycles < best.cycles):
-                        best = plan
-    return best
+                    if plan:
+                        found.append(plan)
+    return sorted(found, key=lambda plan: plan.cycles)[:MOST_RANKED]
 
 
 def plan_of(
     gates, hidden, batch, dtype, device, backward, units, group_rows, tile_rows, parts,
-    most_rows=THREADS,
+    most_rows=THREADS, late=0, directions=1,
 ):  # fmt: skip
     """The plan of these sizes with as few passes as fit, of up to `most_rows`; or None."""
-    columns, depth = gates * units, padded(hidden, dtype)
-    if backward:
-        columns, depth = units, gates * depth
-    chunks = -(-depth // chunk_of(dtype))
-    if parts > chunks:
+    products = [
+        _product_sizes(count, units, padded(hidden, dtype), dtype, backward)
+        for count in (gates - late, late)
+        if count
+    ]
+    column_tiles, chunks = map(max, zip(*products))
+    if parts > min(chunks for _, chunks in products):
         return None
-    column_tiles = -(-columns // COLUMNS)
     sums_pitch = column_tiles * COLUMNS
     sums_pitch += (units - sums_pitch) % WARP  # threads of a warp read from different banks
-    weights = column_tiles * COLUMNS * chunks * column_pitch(dtype)
-    biases = 0 if backward else 2 * columns
+    weights = sum(c * t for c, t in products) * COLUMNS * column_pitch(dtype)
+    biases = 0 if backward else 2 * gates * units
     row_size = chunks * chunk_of(dtype) + parts * sums_pitch
     room = (device.shared_bytes // dtype.itemsize - weights - biases) // row_size
     most_rows = min(most_rows, room, THREADS // units)
@@ -140,22 +169,35 @@ def plan_of(
     passes = -(-group_rows // most_rows)
     rows = _up(-(-group_rows // passes), tile_rows)
 
+    blocks = -(-hidden // units)
+    cycles = 0
+    for product in products:
+        one_pass = _pass_cycles(*product, rows, tile_rows, parts, dtype, device)
+        cycles += BARRIER + blocks * ARRIVAL + passes * one_pass
+    shared_bytes = (weights + rows * row_size + biases) * dtype.itemsize
+    return Plan(
+        tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, chunks,
+        column_tiles, parts, sums_pitch, directions, shared_bytes, cycles,
+    )  # fmt: skip
+
+
+def _product_sizes(gates, units, pitch, dtype, backward):
+    """(column tiles, chunks) of a block's product for so many gates."""
+    columns, depth = (units, gates * pitch) if backward else (gates * units, pitch)
+    return -(-columns // COLUMNS), -(-depth // chunk_of(dtype))
+
+
+def _pass_cycles(column_tiles, chunks, rows, tile_rows, parts, dtype, device):
+    """Modelled cycles of a pass over so many rows: fetched, multiplied, and the cell's."""
     tiles, size = rows // tile_rows * column_tiles, tile_rows * COLUMNS
-    words = dtype.itemsize // 4
+    words, depth = dtype.itemsize // 4, chunks * chunk_of(dtype)
     accesses = tiles * (4 * chunks * (tile_rows + COLUMNS) + 1.5 * parts * size * words)
-    rate = device.multiplications[words - 1]
-    multiplications = tiles * size * chunks * chunk_of(dtype) / rate
+    multiplications = tiles * size * depth / device.multiplications[words - 1]
     rounds = -(-tiles * parts // WARPS)
     idle = rounds * WARPS / (tiles * parts)
     product = max(accesses, multiplications) * idle + rounds * 5 * SHUFFLE
     fetch = L2_TRIP + rows * depth * dtype.itemsize / 64
-    blocks = -(-hidden // units)
-    cycles = BARRIER + blocks * ARRIVAL + passes * (fetch + product + CELL)
-    shared_bytes = (weights + rows * row_size + biases) * dtype.itemsize
-    return Plan(
-        tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, chunks,
-        column_tiles, parts, sums_pitch, shared_bytes, cycles,
-    )  # fmt: skip
+    return fetch + product + CELL
 
 
 def persistent_seconds(plan, steps, device):
@@ -175,20 +217,52 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
     return steps * max(LAUNCH_SECONDS, step)
 
 
-def choose(cell, hidden, batch, steps, dtype, keep, wanted, device):
+def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+    """(forward plan, backward plan or, without `keep`, None), or None if it cannot be."""
+    plans = [
+        persistent_plan(cell.gates, hidden, batch, dtype, device, backward, cell.late, directions)
+        for backward in (False, True)[: 1 + keep]
+    ]
+    if any(plan is None or not _counts(cell, steps, plan) for plan in plans):
+        return None
+    return (*plans, None)[:2]
+
+
+def _counts(cell, steps, plan):
+    """Whether a barrier's counter holds all the arrivals of a plan's sequence."""
+    return steps * (2 if cell.late else 1) * plan.blocks < 2**32
+
+
+def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+    """All that is worth timing, as `choose` returns it: the stepwise schedule, a few plans."""
+    found = [None]
+    for together in sorted({directions, 1}):
+        ways = [
+            ranked_plans(cell.gates, hidden, batch, dtype, device, way, cell.late, together)
+            for way in (False, True)[: 1 + keep]
+        ]
+        for plans in zip(*ways):
+            if all(_counts(cell, steps, plan) for plan in plans):
+                found.append((*plans, None)[:2])
+    return found
+
+
+def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1):
     """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
 
     The second is None without `keep`. `wanted`: "stepwise", "persistent" (if it can be) or
-    "auto" (if it can be and the model expects it to be faster).
+    "auto" (if it can be and the model expects it to be faster). Two `directions` are run by one
+    launch, or one after the other by plans of one direction.
     """
-    if cell.late or wanted == "stepwise":
+    if wanted == "stepwise":
         return None
-    sizes = (cell.gates, hidden, batch, dtype, device)
-    plans = [persistent_plan(*sizes, backward) for backward in (False, True)[: 1 + keep]]
-    if any(plan is None or steps * plan.blocks >= 2**32 for plan in plans):  # counters' range
-        return None
-    seconds = sum(persistent_seconds(plan, steps, device) for plan in plans)
     stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device)
-    if wanted == "auto" and seconds > stepwise * len(plans):
-        return None
-    return (*plans, None)[:2]
+    best, least = None, stepwise * directions * (1 + keep) if wanted == "auto" else float("inf")
+    for together in {directions, 1}:
+        plans = persistent_plans(cell, hidden, batch, steps, dtype, keep, device, together)
+        if plans:
+            seconds = sum(persistent_seconds(plan, steps, device) for plan in plans if plan)
+            seconds *= directions / together
+            if seconds <= least:
+                best, least = plans, seconds
+    return best

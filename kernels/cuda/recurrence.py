@@ -2,6 +2,7 @@
 
 One product gives the inputs' part of all steps; then the steps run by the schedule chosen; on
 the way back one product each gives the gradients by the inputs and the weights of all steps.
+Nothing here waits for the device or reads from it.
 """
 
 from dataclasses import dataclass
@@ -10,16 +11,24 @@ import cupy
 import numpy as np
 
 from . import persistent, schedules, stepwise
+from .cublas import multiply
 from .plans import Plan, padded
+from .preparing import Scratch, prepare, valid_rows
+from .stepping import Stepper
+from .together import after, directions_here
 
 
 @dataclass
 class Tape:
-    """What the forward pass keeps for the backward pass; `plan` of the persistent schedule."""
+    """What the forward pass keeps for the backward pass; `plan` of the persistent schedule.
+
+    `scratch` holds the sequences' ends, which differ if `ragged`.
+    """
 
     extras: tuple
     x: cupy.ndarray
-    lengths: np.ndarray | None
+    scratch: Scratch
+    ragged: bool
     reverse: bool
     history: cupy.ndarray
     saved: cupy.ndarray
@@ -43,7 +52,7 @@ class Recurrence:
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
-        x (T, B, I), state (S, B, H), lengths (B,) on the host or None; writes H columns from
+        x (T, B, I), state (S, B, H), lengths (B,) on either side or None; writes H columns from
         `column` on of y (T, B, ...), which holds zeros past the sequences' ends already.
         Returns the final state (S, B, H) and, if `keep`, a tape, else None.
         """
@@ -51,35 +60,40 @@ class Recurrence:
         cell, (steps, batch, _), hidden = self.cell, x.shape, self.hidden
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
-        plans = schedules.plans_here(cell, hidden, batch, steps, self.dtype, keep)
-        xg = cupy.matmul(x.reshape(steps * batch, -1), w_ih.T).reshape(steps, batch, -1)
-        slots = steps + 1 if keep else 2
+        plans = schedules.plans_here(
+            cell, hidden, batch, steps, self.dtype, keep, directions_here()
+        )
+        xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
+        multiply(_matrix(x), w_ih.T, xg)
+        kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
+        first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = self._rows((cell.states, slots, batch), plans)
-        history[:, steps % slots if reverse else 0, :, :hidden] = state
-        saved = cupy.empty((steps if keep else 1, batch, cell.saved, hidden), self.dtype)
-        gated_steps = (steps if keep else 1) if cell.late else 0
-        gated = cupy.empty((gated_steps, batch, hidden), self.dtype)
-        ends = self._ends(lengths, steps, batch)
-        run = (w_hh, extras, biases, xg, history, ends, reverse, y, column, saved)
+        saved = cupy.empty((steps, batch, cell.saved, hidden), self.dtype) if keep else None
+        gated = self._rows((kept_steps, batch), plans) if cell.late else None
+        kept = self._passed(batch, cell.kept)
+        scratch = Scratch(plans[0].counters if plans else 0, batch, lengths)
+        prepare(state, history, first, scratch, steps if lengths is None else 0)
+        run = (
+            scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept,
+        )  # fmt: skip
         if plans:
-            persistent.run_forward(cell, plans[0], *run, keep)
+            persistent.run_forward(cell, plans[0], *run)
         else:
-            stepwise.run_forward(cell, *run, gated, keep)
-        final = history[:, 0 if reverse else steps % slots, :, :hidden]
+            stepwise.run_forward(cell, *run)
+        final = history[:, last]
+        final = final if final.shape[2] == hidden else final[:, :, :hidden]
         if not keep:
             return final, None
-        return final, Tape(extras, x, lengths, reverse, history, saved, gated, plans and plans[1])
+        ragged = lengths is not None
+        plan = plans and plans[1]
+        return final, Tape(extras, x, scratch, ragged, reverse, history, saved, gated, plan)
 
     def stepper(self, state):
         """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
 
         It writes y, and the new state (S, B, H) in place of the old.
         """
-
-        def step(weights, extras, x, y):
-            state[...] = self.forward(weights, extras, x, state, None, False, y, 0, keep=False)[0]
-
-        return step
+        return Stepper(self.cell, state)
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
@@ -88,24 +102,33 @@ class Recurrence:
         `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by the
         initial state.
         """
-        w_ih, w_hh = weights[:2]
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         dxg = self._rows((steps, batch, cell.gates), tape.plan)
         dhg = self._rows((steps, batch, cell.gates), tape.plan) if cell.apart else dxg
-        dweights = cupy.empty((steps, batch, len(cell.weights), self.hidden), self.dtype)
-        carry = cupy.array(dstate, order="C")
-        ends = self._ends(tape.lengths, steps, batch)
+        carry = cupy.empty((cell.states, 1, batch, self.hidden), self.dtype)
+        ones = cupy.empty((1, steps * batch), self.dtype)
+        dweights = self._passed(steps * batch, len(cell.weights))
+        carried = self._passed(batch, cell.carried)
+        scratch = Scratch(tape.plan.counters if tape.plan else 0)
+        scratch.ends = tape.scratch.ends
+        prepare(dstate, carry, 0, scratch, ones=ones)
         run = (
-            w_hh, tape.extras, tape.history, tape.saved, ends, tape.reverse, dy, column, carry,
-            dxg, dhg, dweights,
+            scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
+            carry, dxg, dhg, dweights, carried,
         )  # fmt: skip
         if tape.plan:
             persistent.run_backward(cell, tape.plan, *run)
         else:
             stepwise.run_backward(cell, *run)
-        gradients = self._matrix(dxg), self._matrix(dhg), self._matrix(dweights)
-        self._multiply_all_steps(w_ih, tape, *gradients, grads, dx, resume)
-        return carry
+
+        def multiply_all_steps():
+            gates = self._gates(dxg), self._gates(dhg)
+            self._multiply_all_steps(weights[0], tape, *gates, ones, grads, dx, resume)
+            if cell.weights:
+                self._add_own_gradients(dweights, tape, ones, grads[4:])
+
+        after(multiply_all_steps)
+        return carry.reshape(dstate.shape)
 
     def _rows(self, shape, plan):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
@@ -113,46 +136,54 @@ class Recurrence:
         allocate = cupy.empty if pitch == self.hidden else cupy.zeros
         return allocate((*shape, pitch), self.dtype)
 
-    def _matrix(self, gates):
-        """(T, B, G, pitch) as (T B, G H), or of weights W for G."""
-        steps, batch = gates.shape[:2]
-        return gates[..., : self.hidden].reshape(steps * batch, -1)
+    def _passed(self, rows, count):
+        """Room for `count` numbers a unit in so many rows, or None for none."""
+        return cupy.empty((rows, count, self.hidden), self.dtype) if count else None
 
-    def _multiply_all_steps(self, w_ih, tape, dxg, dhg, dweights, grads, dx, resume):
-        """The large products: gradients by the inputs and the weights, over the valid steps."""
-        steps, batch = tape.x.shape[:2]
-        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
-        previous = previous[..., : self.hidden].reshape(steps * batch, -1)
-        flat = [dxg, dhg, tape.x.reshape(steps * batch, -1), previous, dweights]
-        if tape.lengths is not None:
+    def _gates(self, gates):
+        """(T, B, G, pitch) as (T B, G H)."""
+        steps, batch, _, pitch = gates.shape
+        if pitch != self.hidden:
+            gates = cupy.ascontiguousarray(gates[..., : self.hidden])
+        return gates.reshape(steps * batch, -1)
+
+    def _multiply_all_steps(self, w_ih, tape, dxg, dhg, ones, grads, dx, resume):
+        """The large products: gradients by the inputs and the weights, over all steps."""
+        x, gated, early = tape.x, tape.gated, self._early
+        if tape.ragged:
             # Past the ends the gates' gradients are 0, but x may be anything, NaN included.
-            valid = cupy.asarray(np.flatnonzero(np.arange(steps)[:, None] < tape.lengths))
-            flat = [a[valid] for a in flat]
-        dx_rows, dh_rows, x_rows, h_rows, weights_rows = flat
-        by_input = cupy.matmul(dxg, w_ih).reshape(dx.shape)
-        if resume:
-            dx += by_input
-        else:
-            dx[...] = by_input
-        dw_ih, dw_hh, db_ih, db_hh, *totals = grads
-        dw_ih += cupy.matmul(dx_rows.T, x_rows)
-        early = self._early
-        dw_hh[:early] += cupy.matmul(dh_rows[:, :early].T, h_rows)
+            x = valid_rows(x, tape.scratch.ends, cupy.empty_like(x))
+            if self.cell.late:
+                valid_rows(gated, tape.scratch.ends, gated)
+        (steps, batch), pitch = x.shape[:2], tape.history.shape[3]
+        first = batch if tape.reverse else 0
+        rows = slice(first, first + steps * batch)
+        previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
+        multiply(dxg, w_ih, _matrix(dx), add=resume)
+        dw_ih, dw_hh, db_ih, db_hh = grads[:4]
+        multiply(dxg.T, _matrix(x), dw_ih, add=True)
         if self.cell.late:
-            gated = tape.gated.reshape(steps * batch, -1)
-            gated = gated if tape.lengths is None else gated[valid]
-            dw_hh[early:] += cupy.matmul(dh_rows[:, early:].T, gated)
+            multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
+            by_gated = _matrix(gated)[:, : self.hidden]
+            multiply(dhg[:, early:].T, by_gated, dw_hh[early:], add=True)
+        else:
+            multiply(dhg.T, previous, dw_hh, add=True)
         if db_ih is not None:
-            db_ih += dx_rows.sum(0)
-            db_hh += dh_rows.sum(0)
-        if totals:
-            sums = weights_rows.sum(0).reshape(len(totals), -1)
-            for total, part in zip(totals, sums):
-                total += part
+            multiply(ones, dxg, db_ih.reshape(1, -1), add=True)
+            multiply(ones, dhg, db_hh.reshape(1, -1), add=True)
 
-    @staticmethod
-    def _ends(lengths, steps, batch):
-        """The sequences' lengths on the device."""
-        if lengths is None:
-            return cupy.full(batch, steps, np.int64)
-        return cupy.asarray(lengths, np.int64)
+    def _add_own_gradients(self, dweights, tape, ones, totals):
+        """Sum the gradients by the cell's own weights over the valid steps."""
+        steps, batch = tape.x.shape[:2]
+        rows, hidden = dweights.reshape(steps, batch, -1), self.hidden
+        if tape.ragged:
+            valid_rows(rows, tape.scratch.ends, rows)
+        rows = _matrix(rows)
+        for i, total in enumerate(totals):
+            of_one = rows[:, i * hidden : (i + 1) * hidden]
+            multiply(ones, of_one, total.reshape(1, -1), add=True)
+
+
+def _matrix(a):
+    """(T, B, N) as (T B, N)."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])

@@ -1,14 +1,15 @@
 """Which schedule runs a recurrent layer on the current device, and how it may be chosen."""
 
+import threading
+from contextlib import contextmanager
 from functools import cache, lru_cache
 
 import cupy
 import numpy as np
 
-from .persistent import fits_together
-from .persistent_backward import persistent_backward
-from .persistent_forward import persistent_forward
-from .plans import Device, choose, persistent_seconds, stepwise_seconds
+from .persistent import backward_kernel, fits_together, forward_kernel
+from .plans import Device, candidates, choose, persistent_seconds, stepwise_seconds
+from .tuning import Problem, describe, remembered, tune
 
 SCHEDULES = ("auto", "stepwise", "persistent")
 
@@ -58,13 +59,47 @@ def schedule(name=None):
     return _wanted
 
 
-def plans_here(cell, hidden, batch, steps, dtype, keep):
+_autotuned = False
+
+
+def autotune(on=None):
+    """Whether schedules are timed where "auto" has no time of a shape yet; with `on`, set it."""
+    global _autotuned
+    if on is not None:
+        _autotuned = bool(on)
+    return _autotuned
+
+
+class _Forced(threading.local):
+    plans = ()  # or (plans,)
+
+
+_forced = _Forced()
+
+
+@contextmanager
+def forced(plans):
+    """Let `plans_here` return these plans in this thread."""
+    _forced.plans = (plans,)
+    try:
+        yield
+    finally:
+        _forced.plans = ()
+
+
+def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1):
     """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
 
-    Without `keep` the second is None. RuntimeError if "persistent" is wanted and cannot be.
+    Without `keep` the second is None; see `choose`. RuntimeError if "persistent" is wanted and
+    cannot be.
     """
+    if _forced.plans:
+        return _forced.plans[0]
     number = cupy.cuda.runtime.getDevice()
-    plans = _plans(cell, hidden, batch, steps, dtype, bool(keep), _wanted, number)
+    problem = Problem(cell, hidden, batch, steps, dtype, bool(keep), directions)
+    if _autotuned and _wanted == "auto" and not cupy.cuda.get_current_stream().is_capturing():
+        _ensure_timed(problem.rounded(), number)
+    plans = _plans(problem, _wanted, number)
     if _wanted == "persistent" and plans is None:
         raise RuntimeError(
             f"the persistent schedule cannot run {cell.name} with hidden size {hidden} and batch "
@@ -74,21 +109,53 @@ def plans_here(cell, hidden, batch, steps, dtype, keep):
 
 
 @lru_cache(maxsize=4096)
-def _plans(cell, hidden, batch, steps, dtype, keep, wanted, number):
+def _plans(problem, wanted, number):
     device = device_here(number)
-    plans = choose(cell, hidden, batch, steps, dtype, keep, wanted, device)
-    for make, plan in zip((persistent_forward, persistent_backward), plans or ()):
-        if plan and not fits_together(make(cell, plan.tile_rows, dtype), plan, device):
-            return None
-    return plans
+    timed = remembered(problem, device) if wanted == "auto" else None
+    if timed:
+        return timed.plans
+    *sizes, directions = problem
+    plans = choose(*sizes, wanted, device, directions)
+    return plans if _fit(problem.cell, problem.dtype, plans, device) else None
+
+
+def _fit(cell, dtype, plans, device):
+    """Whether plans' blocks run at once."""
+    kernels = zip((forward_kernel, backward_kernel), plans or ())
+    return all(
+        fits_together(make(cell, plan.tile_rows, dtype), plan, device)
+        for make, plan in kernels
+        if plan
+    )
+
+
+@lru_cache(maxsize=4096)
+def _ensure_timed(problem, number):
+    """Time the schedules of a problem unless that has been done."""
+    from .trial import Trial
+
+    device = device_here(number)
+    if remembered(problem, device) is None:
+        *sizes, directions = problem
+        found = [
+            plans
+            for plans in candidates(*sizes, device, directions)
+            if _fit(problem.cell, problem.dtype, plans, device)
+        ]
+        tune(problem, found, device, Trial(problem))
+        _plans.cache_clear()
 
 
 def explain(cell, hidden, batch, steps, dtype, keep):
-    """What is chosen on the current device, and the model's reasons; compiles nothing."""
+    """What is chosen on the current device, and why; compiles nothing."""
     device = device_here(cupy.cuda.runtime.getDevice())
-    dtype = np.dtype(dtype)
-    plans = choose(cell, hidden, batch, steps, dtype, bool(keep), _wanted, device)
-    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device)
+    problem = Problem(cell, hidden, batch, steps, np.dtype(dtype), bool(keep), 1)
+    timed = remembered(problem, device) if _wanted == "auto" else None
+    if timed:
+        times = ", ".join(f"{name} {1e6 * t:.1f} µs" for name, t in timed.seconds.items())
+        return f"{describe(timed.plans)} (timed, {problem.rounded().steps} steps: {times})"
+    plans = choose(*problem[:-1], _wanted, device)
+    stepwise = stepwise_seconds(cell.gates, hidden, batch, problem.dtype, steps, device)
     if plans is None:
         return f"stepwise ({1e6 * stepwise / steps:.1f} µs a step by the model)"
     plan = plans[0]

@@ -2,10 +2,8 @@
 
 Between the first launch and the last nothing is allocated, read back or waited for, and the
 launches get addresses, no arrays; a loop that comes again is one graph (see `graphs`). What the
-arrays hold is told in `forward` and `backward`.
+arrays hold is told in `forward` and `backward`; `ends` is the address of the sequences' lengths.
 """
-
-import cupy
 
 from . import graphs
 from .backward import backward_step, gate_backward_step, last_backward_step, late_backward_step
@@ -14,36 +12,46 @@ from .forward import forward_step, gate_step, late_step
 from .tiles import BLOCK, grid
 
 
-def _rows(a):
-    """Pointers to a[0], a[1], ... as ints."""
-    return [a.data.ptr + t * a.strides[0] for t in range(len(a))]
+def _rows(a, count, column=0):
+    """Pointers to so many equal parts of a C-contiguous array, each from a column on.
+
+    Of None, null pointers.
+    """
+    if a is None:
+        return [0] * count
+    return [a.data.ptr + column * a.itemsize + i * (a.nbytes // count) for i in range(count)]
 
 
 def _address(a):
-    return a.data.ptr
+    return 0 if a is None else a.data.ptr
 
 
 def run_forward(
-    cell, w_hh, extras, biases, xg, history, ends, reverse, y, column, saved, gated, keep
+    cell, scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept
 ):
-    """All steps; writes history, `y`, and what a tape keeps of every step."""
-    kept = cupy.empty((xg.shape[1], cell.kept, w_hh.shape[1]), xg.dtype)
-    arrays = (w_hh, *biases, xg, history, ends, y, saved, gated, kept)
+    """All steps; writes history, `y` and, unless `saved` is None, what a tape keeps of them.
+
+    `gated` (T or 1, B, H) and `kept` are a two-phase cell's, else None.
+    """
+    arrays = (w_hh, *biases, xg, history, y, saved, gated, kept)
+    how = (scratch.ends, reverse, column)
     more = as_arguments(extras)
-    key = (cell, xg.shape, xg.dtype, y.shape, reverse, column, keep, *more, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_forward(cell, *arrays, more, reverse, column, keep))
+    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_forward(cell, *arrays, more, *how))
 
 
 def _launch_forward(
-    cell, w_hh, b_ih, b_hh, xg, history, ends, y, saved, gated, kept, extras, reverse, column, keep
+    cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, extras, ends, reverse, column
 ):  # fmt: skip
-    (steps, batch), hidden, dtype = xg.shape[:2], w_hh.shape[1], xg.dtype
-    slots, plane, slot = history.shape[1], history[0].size, _rows(history[0])
-    xg_rows, saved_rows, gated_rows = _rows(xg), _rows(saved), _rows(gated)
-    y_rows, y_stride = _rows(y[:, :, column:]), y.shape[2]
+    (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
+    slots, plane = history.shape[1], history[0].size
+    slot = _rows(history[0], slots)
+    keep, kept_steps = saved is not None, 1 if saved is None else steps
+    saved_rows, gated_rows = _rows(saved, kept_steps), _rows(gated, kept_steps)
+    xg_rows, y_rows, y_stride = _rows(xg, steps), _rows(y, steps, column), y.shape[2]
     blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
     late = [_address(a[early:]) for a in (b_ih, b_hh, w_hh)]
-    b_ih, b_hh, w_hh, ends, kept = map(_address, (b_ih, b_hh, w_hh, ends, kept))
+    b_ih, b_hh, w_hh, kept = map(_address, (b_ih, b_hh, w_hh, kept))
     step = (late_step if cell.late else forward_step)(cell, dtype)
     gate = gate_step(cell, dtype) if cell.late else None
     for t in reversed(range(steps)) if reverse else range(steps):
@@ -63,28 +71,28 @@ def _launch_forward(
 
 
 def run_backward(
-    cell, w_hh, extras, history, saved, ends, reverse, dy, column, carry, dxg, dhg, dweights
-):
-    """All steps back; writes dxg, dhg and dweights, and turns `carry` into the gradient by the
-    initial state."""
-    carried = cupy.empty((dxg.shape[1], cell.carried, w_hh.shape[1]), dxg.dtype)
-    arrays = (w_hh, history, saved, ends, dy, carry, dxg, dhg, dweights, carried)
-    sizes, more = (dxg.shape, dxg.dtype, dy.shape, reverse, column), as_arguments(extras)
-    key = ("back", cell, *sizes, *more, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_backward(cell, *arrays, more, reverse, column))
+    cell, scratch, w_hh, extras, history, saved, reverse, dy, column, carry, dxg, dhg, dweights,
+    carried,
+):  # fmt: skip
+    """All steps back; writes dxg, dhg and, unless it is None, dweights, and turns `carry` into
+    the gradient by the initial state. `carried` is a two-phase cell's, else None."""
+    arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried)
+    how, more = (scratch.ends, reverse, column), as_arguments(extras)
+    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(_address, arrays))
+    graphs.run(key, lambda: _launch_backward(cell, *arrays, more, *how))
 
 
 def _launch_backward(
-    cell, w_hh, history, saved, ends, dy, carry, dxg, dhg, dweights, carried, extras, reverse,
+    cell, w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, extras, ends, reverse,
     column,
 ):  # fmt: skip
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
-    slot, saved_rows = _rows(history[0]), _rows(saved)
-    dxg_rows, dhg_rows, dweights_rows = _rows(dxg), _rows(dhg), _rows(dweights)
-    dy_rows, dy_stride = _rows(dy[:, :, column:]), dy.shape[2]
+    slot, saved_rows = _rows(history[0], steps + 1), _rows(saved, steps)
+    dxg_rows, dhg_rows, dweights_rows = (_rows(a, steps) for a in (dxg, dhg, dweights))
+    dy_rows, dy_stride = _rows(dy, steps, column), dy.shape[2]
     blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
-    w_hh, ends, carry, carried = map(_address, (w_hh, ends, carry, carried))
+    w_hh, carry, carried = map(_address, (w_hh, carry, carried))
     step = (late_backward_step if cell.late else backward_step)(cell, dtype)
     gate = gate_backward_step(cell, dtype) if cell.late else None
     later = None

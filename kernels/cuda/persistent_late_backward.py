@@ -1,0 +1,152 @@
+"""All steps backward in one cooperative launch, for any two-phase cell: two barriers a step.
+
+As in `persistent_backward`. Blocks exchange the gates' gradients dg (T, B, G, pitch): the late
+ones of a step, whose product with the late weights gives the early ones, and those, whose
+product with the early weights the step before waits for. carried (B, K, H) only passes from a
+thread to itself.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ..signatures import backward_of, gate_backward_of
+from ..specialise import specialise, text_of_cell
+from .device import ELEMENTS, cuda, inlined
+from .extras import gather_extras
+from .functions import REPLACEMENTS
+from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
+from .launching import Kernel
+from .persistent_backward import backward_types, read_step
+from .persistent_block import COLUMNS, arrive, wait
+from .persistent_phase import add_sums, load_units, of_direction, own_counter, phase_product
+from .tuples import add, gather, repeat, scatter
+
+
+@cache
+def persistent_late_backward(cell, tile_rows, dtype):
+    """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
+    dtype, early_count, late_count = np.dtype(dtype), cell.gates - cell.late, cell.late
+    function = specialise(backward_of(cell), REPLACEMENTS, inlined)
+    gate = specialise(gate_backward_of(cell), REPLACEMENTS, inlined)
+    load_early = load_units(0, early_count, dtype)
+    load_late = load_units(early_count, late_count, dtype)
+    product, plus_sums = phase_product(tile_rows, dtype), add_sums(1)
+    chunk, column_size = chunk_of(dtype), column_pitch(dtype)
+    read, states, no_states = read_step(cell), gather(cell.states), repeat(cell.states)
+    put_states = scatter(cell.states)
+    saves, no_saves, plus = gather(cell.saved), repeat(cell.saved), add(cell.states)
+    put_early, no_early = scatter(early_count), repeat(early_count)
+    put_late, no_late = scatter(late_count), repeat(late_count)
+    carries, no_carries, put_carries = (
+        gather(cell.carried), repeat(cell.carried), scatter(cell.carried),
+    )  # fmt: skip
+    extra, no_extras = gather_extras(cell.extras), repeat(cell.extras)
+    gate_count, carried_count, saved_count = cell.gates, cell.carried, cell.saved
+    element = ELEMENTS[dtype]
+
+    def backward(
+        steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
+        rows, chunks, column_tiles, parts, sums_pitch, counters,
+    ):  # fmt: skip
+        reverse, w_hh, _, _, _, _, _, _, _, _, _ = of_direction(first, second)
+        shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
+        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
+        unit, row, blocks = thread % units, thread // units, cuda.gridDim.x
+        first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
+        last_row, j = min(first_row + group_rows, batch), first_unit + unit
+        depth, early_depth, late_depth = gate_count * pitch, early_count * pitch, late_count * pitch
+        early_chunks, late_chunks = (
+            (early_depth + chunk - 1) // chunk,
+            (late_depth + chunk - 1) // chunk,
+        )
+        column_chunks = column_tiles * COLUMNS * column_size
+        w_late, a = early_chunks * column_chunks, (early_chunks + late_chunks) * column_chunks
+        sums = a + rows * chunks * chunk
+        sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
+        slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
+        load_early(shared, 0, w_hh, hidden, pitch, first_unit, units, early_chunks)
+        load_late(shared, w_late, w_hh, hidden, pitch, first_unit, units, late_chunks)
+        cuda.syncthreads()
+
+        for step in range(steps + 1):
+            t = step if reverse else steps - 1 - step
+            later = t - 1 if reverse else t + 1
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            old, new = before * slot_size, after * slot_size
+            for b0 in range(first_row, last_row, rows):
+                _, _, extras, dy, history, tape, carry, dg, _, _, _ = of_direction(first, second)
+                b = b0 + row
+                mine = row < rows and b < last_row and j < hidden
+                at, carry_at = b * pitch + j, b * hidden + j
+                late_at = (t * batch + b) * depth + early_depth + j
+                end = lengths[b] if mine else 0
+                # Fetched before the wait, to arrive during it.
+                saved, state, following, dnew, more = read(
+                    nothing, mine, step < steps, t < end, t, b, j, carry, carry_at, carry_plane,
+                    tape, (t * batch + b) * saved_count * hidden + j, hidden, history, old + at,
+                    new + at, plane, extras, dy, t * dy_step + b * dy_row + j,
+                )  # fmt: skip
+                if step:
+                    if b0 == first_row:
+                        wait(counters, counter, 2 * step * blocks)
+                    product(
+                        dg, (later * batch + b0) * depth, min(rows, last_row - b0), depth,
+                        early_depth, shared, 0, a, sums, rows, early_chunks, column_tiles, parts,
+                        sums_pitch,
+                    )  # fmt: skip
+                    if mine:
+                        (through,) = plus_sums(
+                            (dnew[0],), shared, sums_at, parts, part_pitch, units
+                        )
+                        dnew = (through,) + dnew[1:]
+                if not mine:
+                    continue
+                _, _, _, _, _, _, carry, dg, _, _, carried = of_direction(first, second)
+                if step == steps or t >= end:
+                    carry[carry_at] = dnew[0]
+                    if step < steps:
+                        put_late(dg, late_at, pitch, no_late(nothing))
+                    continue
+                da, passed, dstate, _ = function(saved, state, following, dnew, more)
+                put_late(dg, late_at, pitch, da)
+                put_carries(carried, b * carried_count * hidden + j, hidden, passed)
+                put_states(carry, carry_at, carry_plane, dstate)
+            if step == steps:
+                break
+            arrive(counters, counter)
+
+            for b0 in range(first_row, last_row, rows):
+                _, _, extras, _, history, tape, _, dg, _, _, carried = of_direction(first, second)
+                b = b0 + row
+                mine = row < rows and b < last_row and j < hidden
+                carry_at, early_at = b * hidden + j, (t * batch + b) * depth + j
+                saved, state, more = no_saves(nothing), no_states(nothing), no_extras(nothing)
+                passed, end = no_carries(nothing), 0
+                if mine:
+                    saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
+                    state, end = states(history, old + b * pitch + j, plane), lengths[b]
+                    passed = carries(carried, b * carried_count * hidden + j, hidden)
+                    more = extra(extras, t, b, j)
+                if b0 == first_row:
+                    wait(counters, counter, (2 * step + 1) * blocks)
+                product(
+                    dg, (t * batch + b0) * depth + early_depth, min(rows, last_row - b0), depth,
+                    late_depth, shared, w_late, a, sums, rows, late_chunks, column_tiles, parts,
+                    sums_pitch,
+                )  # fmt: skip
+                if not mine:
+                    continue
+                _, _, _, _, _, _, carry, dg, _, _, _ = of_direction(first, second)
+                if t >= end:
+                    put_early(dg, early_at, pitch, no_early(nothing))
+                    continue
+                (dgated,) = plus_sums((nothing,), shared, sums_at, parts, part_pitch, units)
+                da, dstate = gate(saved, state, passed, dgated, more)
+                put_early(dg, early_at, pitch, da)
+                dstate = plus(states(carry, carry_at, carry_plane), dstate)
+                put_states(carry, carry_at, carry_plane, dstate)
+            arrive(counters, counter)
+
+    identity = f"persistent_late_backward {text_of_cell(cell)} {tile_rows} {dtype}"
+    return Kernel(identity, backward, backward_types(cell, dtype))

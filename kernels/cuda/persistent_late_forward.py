@@ -1,0 +1,129 @@
+"""All steps forward in one cooperative launch, for any two-phase cell: two barriers a step.
+
+As in `persistent_forward`; the late gates' weights stand in shared memory behind the early ones.
+What the early gates make of the hidden states, gated (T or 1, B, pitch), is exchanged between
+blocks too. Each is written in one phase and read in the next, and written anew by blocks that
+have waited for all who read it; kept (B, K, H) only passes from a thread to itself.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ..signatures import forward_of, gate_of
+from ..specialise import specialise, text_of_cell
+from .device import ELEMENTS, cuda, inlined
+from .extras import gather_extras
+from .functions import REPLACEMENTS
+from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
+from .launching import Kernel
+from .persistent_block import COLUMNS, arrive, wait
+from .persistent_forward import finish_step, forward_types
+from .persistent_phase import add_sums, load_gates, of_direction, own_counter, phase_product
+from .tuples import add, gather, repeat, scatter
+
+
+@cache
+def persistent_late_forward(cell, tile_rows, dtype):
+    """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
+    dtype, early_count, late_count = np.dtype(dtype), cell.gates - cell.late, cell.late
+    function = specialise(forward_of(cell), REPLACEMENTS, inlined)
+    gate, product = (
+        specialise(gate_of(cell), REPLACEMENTS, inlined),
+        phase_product(tile_rows, dtype),
+    )
+    chunk, column_size = chunk_of(dtype), column_pitch(dtype)
+    load, states, no_states = (
+        load_gates(cell.gates, dtype), gather(cell.states), repeat(cell.states),
+    )  # fmt: skip
+    early, plus_early, no_early = gather(early_count), add(early_count), repeat(early_count)
+    late, plus_late, no_late = gather(late_count), add(late_count), repeat(late_count)
+    early_sums, late_sums = add_sums(early_count), add_sums(late_count)
+    keeps, kept_values, no_kept = scatter(cell.kept), gather(cell.kept), repeat(cell.kept)
+    extra, no_extras, finish = gather_extras(cell.extras), repeat(cell.extras), finish_step(cell)
+    gate_count, kept_count, saved_count = cell.gates, cell.kept, cell.saved
+    element = ELEMENTS[dtype]
+
+    def forward(
+        steps, lengths, batch, hidden, pitch, slots, y_step, y_row, keep, first, second, units,
+        group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
+    ):  # fmt: skip
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
+        shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
+        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
+        unit, row, blocks = thread % units, thread // units, cuda.gridDim.x
+        first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
+        last_row, j = min(first_row + group_rows, batch), first_unit + unit
+        early_units, tile_size = early_count * units, chunks * COLUMNS * column_size
+        early_tiles, late_tiles = early_units // COLUMNS, late_count * units // COLUMNS
+        w_late, a = early_tiles * tile_size, (early_tiles + late_tiles) * tile_size
+        sums = a + rows * chunks * chunk
+        bias_x = sums + parts * rows * sums_pitch
+        bias_h = bias_x + gate_count * units
+        sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
+        slot_size, plane = batch * pitch, slots * batch * pitch
+        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks)
+        cuda.syncthreads()
+
+        for step in range(steps):
+            t = steps - 1 - step if reverse else step
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            old, new = before % slots * slot_size, after % slots * slot_size
+            gated_at = t * slot_size if keep else 0
+            for b0 in range(first_row, last_row, rows):
+                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second)
+                b = b0 + row
+                mine = row < rows and b < last_row and j < hidden
+                x, state, more = no_early(nothing), no_states(nothing), no_extras(nothing)
+                if mine:  # fetched before the wait, to arrive during it
+                    x = early(xg, (t * batch + b) * gate_count * hidden + j, hidden)
+                    x = plus_early(x, early(shared, bias_x + unit, units))
+                    state = states(history, old + b * pitch + j, plane)
+                    more = extra(extras, t, b, j)
+                if step and b0 == first_row:
+                    wait(counters, counter, 2 * step * blocks)
+                product(
+                    history, old + b0 * pitch, min(rows, last_row - b0), pitch, pitch, shared, 0,
+                    a, sums, rows, chunks, early_tiles, parts, sums_pitch,
+                )  # fmt: skip
+                if mine:
+                    h = early(shared, bias_h + unit, units)
+                    h = early_sums(h, shared, sums_at, parts, part_pitch, units)
+                    value, passed = gate(x, h, state, more)
+                    _, _, _, _, _, _, _, _, _, gated, kept = of_direction(first, second)
+                    gated[gated_at + b * pitch + j] = value
+                    keeps(kept, b * kept_count * hidden + j, hidden, passed)
+            arrive(counters, counter)
+
+            for b0 in range(first_row, last_row, rows):
+                _, xg, _, _, _, extras, history, _, _, gated, kept = of_direction(first, second)
+                b = b0 + row
+                mine = row < rows and b < last_row and j < hidden
+                at = b * pitch + j
+                x, state, more, end = no_late(nothing), no_states(nothing), no_extras(nothing), 0
+                h, passed = x, no_kept(nothing)
+                if mine:
+                    x = late(xg, ((t * batch + b) * gate_count + early_count) * hidden + j, hidden)
+                    x = plus_late(x, late(shared, bias_x + early_units + unit, units))
+                    state, end = states(history, old + at, plane), lengths[b]
+                    passed = kept_values(kept, b * kept_count * hidden + j, hidden)
+                    more = extra(extras, t, b, j)
+                if b0 == first_row:
+                    wait(counters, counter, (2 * step + 1) * blocks)
+                product(
+                    gated, gated_at + b0 * pitch, min(rows, last_row - b0), pitch, pitch, shared,
+                    w_late, a, sums, rows, chunks, late_tiles, parts, sums_pitch,
+                )  # fmt: skip
+                if mine:
+                    h = late(shared, bias_h + early_units + unit, units)
+                    h = late_sums(h, shared, sums_at, parts, part_pitch, units)
+                values, saved = function(x, h, state, passed, more)
+                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second)
+                finish(
+                    mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
+                    history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,
+                    (t * batch + b) * saved_count * hidden + j, hidden, counters, counter,
+                )  # fmt: skip
+
+    identity = f"persistent_late_forward {text_of_cell(cell)} {tile_rows} {dtype}"
+    return Kernel(identity, forward, forward_types(cell, dtype))

@@ -1,0 +1,118 @@
+"""A phase of a persistent step, the same in all loops: from rows in memory to each unit's sums."""
+
+from functools import cache
+
+from .device import cuda, inlined
+from .intrinsics import WARP, chunk_of, direction
+from .persistent_block import COLUMNS, THREADS, WARPS, block_product, fetch, place
+from .preparing import COUNTER_PITCH
+from .tuples import add, gather
+
+
+@inlined
+def of_direction(first, second):
+    """What belongs to the direction that the block works on.
+
+    Asked for where it is used, and again behind a product: so that no registers hold it meanwhile.
+    """
+    return first if direction() == 0 else second
+
+
+@inlined
+def own_counter():
+    """Where the counter of the block's direction and sequences is."""
+    return (cuda.blockIdx.z * cuda.gridDim.y + cuda.blockIdx.y) * COUNTER_PITCH
+
+
+@cache
+def load_gates(gate_count, dtype):
+    """A function by which the block brings its units' weights and biases to shared memory.
+
+    (shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks): a column for
+    each gate and unit, its states' weights along the depth, those of all gates from 0 on.
+    """
+    column_at, depth_of_chunk = place(dtype), chunk_of(dtype)
+
+    @inlined
+    def load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks):
+        thread, nothing = cuda.threadIdx.x, type(w_hh[0])(0)
+        for column in range(thread // WARP, gate_count * units, WARPS):
+            gate, u = column // units, first_unit + column % units
+            for k in range(thread % WARP, chunks * depth_of_chunk, WARP):
+                inside = u < hidden and k < hidden
+                shared[column_at(column, k, chunks)] = (
+                    w_hh[(gate * hidden + u) * hidden + k] if inside else nothing
+                )
+        for i in range(thread, gate_count * units, THREADS):
+            gate, u = i // units, first_unit + i % units
+            if u < hidden:
+                shared[bias_x + i] = b_ih[gate * hidden + u]
+                shared[bias_h + i] = b_hh[gate * hidden + u]
+
+    return load
+
+
+@cache
+def load_units(first_gate, gate_count, dtype):
+    """A function by which the block brings what its units give to gates to shared memory.
+
+    (shared, at, w_hh, hidden, pitch, first_unit, units, chunks): from `at` on a column for each
+    unit, along the depth the weights of `gate_count` gates' units, `pitch` for each gate.
+    """
+    column_at, depth_of_chunk = place(dtype), chunk_of(dtype)
+
+    @inlined
+    def load(shared, at, w_hh, hidden, pitch, first_unit, units, chunks):
+        thread, nothing = cuda.threadIdx.x, type(w_hh[0])(0)
+        for column in range(thread % COLUMNS, units, COLUMNS):
+            u = first_unit + column
+            for k in range(thread // COLUMNS, chunks * depth_of_chunk, THREADS // COLUMNS):
+                gate, source = k // pitch, k % pitch
+                inside = u < hidden and source < hidden and gate < gate_count
+                shared[at + column_at(column, k, chunks)] = (
+                    w_hh[((first_gate + gate) * hidden + source) * hidden + u]
+                    if inside
+                    else nothing
+                )
+
+    return load
+
+
+@cache
+def phase_product(tile_rows, dtype):
+    """A function by which the block multiplies rows of numbers, which other blocks have written.
+
+    (source, start, count, stride, depth, shared, w, a, sums, rows, chunks, column_tiles, parts,
+    pitch): `count` rows of `depth` numbers, `stride` apart; see `fetch` and `block_product`.
+    """
+    fetch_rows, multiply = fetch(dtype), block_product(tile_rows, dtype)
+
+    @inlined
+    def product(
+        source, start, count, stride, depth, shared, w, a, sums, rows, chunks, column_tiles, parts,
+        pitch,
+    ):  # fmt: skip
+        fetch_rows(source, start, count, stride, depth, shared, a, rows, chunks)
+        cuda.syncthreads()
+        row_tiles = (count + tile_rows - 1) // tile_rows
+        multiply(shared, w, a, sums, rows, chunks, row_tiles, column_tiles, parts, pitch)
+        cuda.syncthreads()
+
+    return product
+
+
+@cache
+def add_sums(count):
+    """A function (values, shared, at, parts, part_pitch, units): the values plus all parts' sums.
+
+    Those of the first part begin at shared[at], `units` apart.
+    """
+    plus, numbers = add(count), gather(count)
+
+    @inlined
+    def add_parts(values, shared, at, parts, part_pitch, units):
+        for part in range(parts):
+            values = plus(values, numbers(shared, at + part * part_pitch, units))
+        return values
+
+    return add_parts

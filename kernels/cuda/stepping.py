@@ -1,0 +1,52 @@
+"""One step after the other, for layers that are fed so: memory and launches made ready once."""
+
+import cupy
+
+from .cublas import multiply
+from .extras import as_arguments
+from .forward import forward_step, gate_step, late_step
+from .preparing import Scratch, prepare
+from .tiles import BLOCK, grid
+
+
+class Stepper:
+    """Called with (weights, extras, x (1, B, I), y (1, B, H)), it steps on from `state` (S, B, H).
+
+    It writes y, and the new state in place of the old. Its memory is its own: one call at a
+    time, on streams that wait for each other.
+    """
+
+    def __init__(self, cell, state):
+        _, batch, hidden = state.shape
+        dtype = state.dtype
+        self._cell, self._state, self._new = cell, state, cupy.empty_like(state)
+        self._xg = cupy.empty((batch, cell.gates * hidden), dtype)
+        self._no_bias = cupy.zeros(cell.gates * hidden, dtype)
+        self._gated = cupy.empty((batch, hidden), dtype)
+        self._kept = cupy.empty((batch, cell.kept, hidden), dtype)
+        self._scratch = Scratch(0, batch)
+        prepare(state, state[:, None], 0, self._scratch, steps=1)
+        self._early_bytes = (cell.gates - cell.late) * hidden * state.itemsize
+        self._step = (late_step if cell.late else forward_step)(cell, dtype)
+        self._gate = gate_step(cell, dtype) if cell.late else None
+        self._grid, self._size = grid(hidden, batch), state[0].size
+
+    def __call__(self, weights, extras, x, y):
+        w_ih, w_hh, *biases = weights
+        multiply(x[0], w_ih.T, self._xg)
+        _, batch, hidden = self._state.shape
+        old, new, xg = self._state.data.ptr, self._new.data.ptr, self._xg.data.ptr
+        b_ih, b_hh = (self._no_bias.data.ptr if b is None else b.data.ptr for b in biases)
+        fixed, late, more = (b_ih, b_hh, w_hh.data.ptr), (), as_arguments(extras)
+        if self._cell.late:
+            late = (self._gated.data.ptr, self._kept.data.ptr)
+            self._gate(
+                self._grid, BLOCK, 0, batch, hidden, xg, *fixed, *more, old, self._size, *late
+            )
+            early = self._early_bytes
+            fixed = (b_ih + early, b_hh + early, fixed[2] + early * hidden)
+        self._step(
+            self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *more, *late,
+            old, new, self._size, y.data.ptr, hidden, new, 0,
+        )  # fmt: skip
+        self._state.data.copy_from_device_async(self._new.data, self._new.nbytes)

@@ -1,0 +1,50 @@
+"""The benches of CUDA's kernels run, and say what they say they do."""
+
+import pytest
+
+import gpurnn
+from bench import cuda_accesses, cuda_host
+from gpurnn.cells import RNN_TANH
+from tests.test_bench import run
+
+
+@pytest.mark.cuda
+def test_host_time_has_all_its_parts(capsys):
+    assert cuda_host.main(["--cell", "rnn_tanh"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "rnn_tanh" in line]
+    assert {row[1] for row in rows} == {"stepwise", "persistent"}
+    assert {row[2] for row in rows} == {"call", "forward", "backward", "step"}
+    for row in rows:
+        assert len(row) == 5 + len(cuda_host.PARTS) and float(row[3]) > 0
+    assert gpurnn.cuda.schedule() == "auto"
+
+
+@pytest.mark.cuda
+def test_no_kernel_runs_while_host_time_is_measured():
+    import cupy
+
+    layer = gpurnn.Recurrent(RNN_TANH, 3, 4, device="cuda", rng=0)
+    out = cupy.zeros((2, 4), "float32")
+    step, x = layer.stream(batch_size=2).step, cupy.ones((2, 3), "float32")
+    with cuda_host.nothing_runs():
+        step(x, out)
+        assert not out.any()
+    assert step(x, out).any()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's")
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_accesses_are_coalesced_meet_in_no_bank_and_read_weights_once(cell):
+    """In a process of its own: only kernels loaded for it are counted."""
+    done = run("bench.cuda_static", "--cell", cell, "--shape", "1,64")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(cell)]
+    accesses = [row for row in rows if row[1] in ("stepwise", "persistent")]
+    assert {row[1] for row in accesses} == {"stepwise", "persistent"}
+    for row in accesses:
+        assert min(float(share.rstrip("%")) for share in row[3:]) >= 90, row
+    reads = [row for row in rows if row[1].startswith("persistent_")]
+    assert len(reads) == 2, "forward and backward"
+    for _, kernel, weights, once, a_step in reads:
+        assert float(once) >= float(weights) and float(a_step) < float(weights) / 2, kernel
