@@ -129,6 +129,13 @@ def test_a_stream_says_what_a_call_says(kind, device):
     _close(stream.state, to_numpy(state), "float32")
 
 
+def test_stands_in_a_stack_with_other_layers():
+    stack = gpurnn.Stack([_made("MinGRU", 3, 4), gpurnn.GRU(4, 5, rng=1)])
+    y, _, backward = stack.forward(np.ones((6, 2, 3), "float32"))
+    assert y.shape == (6, 2, 5)
+    assert backward(np.ones_like(y))[0].any()
+
+
 def test_minlstm_stays_finite_where_both_gates_are_shut():
     layer = _made("MinLSTM", 1, 2)
     layer.params["weight_ih_l0"][...] = 0
@@ -170,3 +177,5 @@ def test_refuses_what_does_not_fit(kind):
         _made(kind, 3, 4, zoneout=0.1)
     with pytest.raises(TypeError, match="reduced"):
         layer.reduced()
+    with pytest.raises(TypeError, match="layer: expected one with recurrent weights"):
+        gpurnn.RTRL(layer, 2)
