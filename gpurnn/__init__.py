@@ -18,10 +18,13 @@ from .layers import (
     JordanNetwork,
     Layer,
     Linear,
+    MinGRU,
+    MinLSTM,
     Recurrent,
     RecursiveNetwork,
     Stack,
     TreeLSTM,
+    linear_scan,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -63,6 +66,8 @@ __all__ = [
     "LanguageModel",
     "Layer",
     "Linear",
+    "MinGRU",
+    "MinLSTM",
     "NonFiniteLoss",
     "RMSprop",
     "Recurrent",
@@ -83,6 +88,7 @@ __all__ = [
     "cuda",
     "derive_cell",
     "get_num_threads",
+    "linear_scan",
     "mean_squared_error",
     "schedules",
     "set_num_threads",

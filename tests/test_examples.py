@@ -47,6 +47,12 @@ def test_words_are_heard(capsys):
     assert "new words heard rightly" in capsys.readouterr().out
 
 
+def test_symbols_are_kept_through_noise(capsys):
+    """By chance one in four would be said rightly; the example itself trains twice as long."""
+    assert load("long_memory").main(updates=150, kinds=("MinGRU",))["MinGRU"] > 0.6
+    assert "said rightly" in capsys.readouterr().out
+
+
 def test_syntax_trees_are_read(capsys):
     """The example itself trains four times as long."""
     right, baseline = load("python_trees").main(updates=100)

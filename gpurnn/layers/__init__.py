@@ -6,9 +6,11 @@ from .embedding import Embedding
 from .jordan_network import JordanNetwork
 from .layer import Layer
 from .linear import Linear
+from .linear_scan import linear_scan
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
 from .recursive_network import RecursiveNetwork
+from .scans import MinGRU, MinLSTM
 from .stack import Stack
 from .tree_lstm import ChildSumTreeLSTM, TreeLSTM
 
@@ -23,8 +25,11 @@ __all__ = [
     "JordanNetwork",
     "Layer",
     "Linear",
+    "MinGRU",
+    "MinLSTM",
     "Recurrent",
     "RecursiveNetwork",
     "Stack",
     "TreeLSTM",
+    "linear_scan",
 ]

@@ -71,23 +71,28 @@ class Recurrent(SequenceLayer, Layer):
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
-        rows, bound = cell.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
+        bound = 1 / math.sqrt(self.hidden_size)
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.weights)
         self._names = []
         for layer in range(self.num_layers):
+            shapes = self._shapes(layer)
             for suffix in ("", "_reverse")[: self.directions]:
-                shapes = {
-                    "weight_ih": (rows, self._inputs(layer)),
-                    "weight_hh": (rows, self.hidden_size),
-                }
-                if self.bias:
-                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                shapes |= {kind: (self.hidden_size,) for kind in cell.weights}
                 for kind, shape in shapes.items():
                     self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
-                kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.weights)
                 self._names.append(
                     [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
                 )
+
+    def _shapes(self, layer):
+        """The parameters' shapes of one direction of a layer, by kind."""
+        rows = self.cell.gates * self.hidden_size
+        shapes = {
+            "weight_ih": (rows, self._inputs(layer)),
+            "weight_hh": (rows, self.hidden_size),
+        }
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.

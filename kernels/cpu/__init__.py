@@ -16,6 +16,7 @@ from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence, directions_apart
+from .scan import scan_backward, scan_forward
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
@@ -46,6 +47,8 @@ __all__ = [
     "local_step",
     "random_mask",
     "run_side_by_side",
+    "scan_backward",
+    "scan_forward",
     "run_together",
     "softmax_cross_entropy",
     "sum_of_squares",

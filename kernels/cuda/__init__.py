@@ -19,6 +19,7 @@ from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence
+from .scan import scan_backward, scan_forward
 from .together import run_together
 from .trees import tree_backward, tree_forward
 
@@ -53,6 +54,8 @@ __all__ = [
     "linear_forward",
     "local_step",
     "random_mask",
+    "scan_backward",
+    "scan_forward",
     "softmax_cross_entropy",
     "run_together",
     "sum_of_squares",
