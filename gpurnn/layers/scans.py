@@ -35,8 +35,10 @@ class ScanRecurrence:
         self._kernels.scan_forward(
             self._cell, *self._gates(products), ends, reverse, carry, y, column
         )
-        tape = (x, lengths, ends, reverse, state, products, y, column) if keep else None
-        return carry[None], tape
+        if not keep:
+            return carry[None], None
+        states = xp.array(y[:, :, column : column + self._hidden], order="C")  # y is the caller's
+        return carry[None], (x, lengths, ends, reverse, state, products, states)
 
     def stepper(self, state):
         """As `Recurrence.stepper`."""
@@ -49,13 +51,13 @@ class ScanRecurrence:
     def backward(self, weights, tape, dy, dy_column, dstate, grads, dx, resume):
         """As `Recurrence.backward`."""
         xp = module_of(self._device)
-        x, lengths, ends, reverse, state, products, y, column = tape
+        x, lengths, ends, reverse, state, products, states = tape
         dproducts, carry = xp.empty_like(products), xp.array(dstate[0], order="C")
         gates, pitch = self._gates(products)
         dgates, _ = self._gates(dproducts)
         initial = xp.ascontiguousarray(state[0])
         self._kernels.scan_backward(
-            self._cell, gates, dgates, pitch, ends, reverse, initial, carry, y, column, dy,
+            self._cell, gates, dgates, pitch, ends, reverse, initial, carry, states, 0, dy,
             dy_column,
         )  # fmt: skip
         x_rows, dx_rows, valid = x.reshape(-1, x.shape[2]), dx.reshape(-1, x.shape[2]), slice(None)
