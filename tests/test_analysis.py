@@ -12,8 +12,14 @@ from gpurnn.analysis import (
     spectrum,
 )
 from tests.cases import (
-    Problem, as_parts, as_state, assert_close, make_layer, put, random_numbers,
-)  # fmt: skip
+    Problem,
+    as_parts,
+    as_state,
+    assert_close,
+    make_layer,
+    put,
+    random_numbers,
+)
 from tests.differences import STEP, TOLERANCE, assert_is_gradient
 
 STACKS = [
