@@ -104,7 +104,7 @@ def test_at_rest_the_jacobian_is_the_recurrent_matrix():
 def test_cuda_finds_the_same():
     found = []
     for device in ("cpu", "cuda"):
-        problem = Problem("lstm", 3, 1, 2, 3, num_layers=2, dtype="float64", device=device)
+        problem = Problem("lstm", 2, 1, 2, 3, dtype="float64", device=device)
         numbers = random_numbers(problem)
         layer, x = make_layer(problem, numbers.params), put(numbers.x, device)
         state = as_state(numbers.state, device)
