@@ -62,7 +62,7 @@ class Training:
 
     hidden: int = 32
     batch: int = 32
-    updates: int = 2000
+    updates: int = 1500
     lr: float = 1e-2
     clip: float = 1.0
     seed: int = 0

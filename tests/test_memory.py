@@ -11,6 +11,7 @@ for _name in ("typer", "tqdm", "safetensors"):
     pytest.importorskip(_name)
 
 import gpurnn.cli  # noqa: E402
+from gpurnn.learning.metrics_log import MetricsLog  # noqa: E402
 from gpurnn.memory import TASKS, Answering, Training, measure  # noqa: E402
 from gpurnn.memory_report import table  # noqa: E402
 from tests.differences import assert_is_gradient  # noqa: E402
@@ -47,9 +48,14 @@ def test_a_short_lag_is_learnt_and_told():
     json.dumps(result, allow_nan=False)
 
 
-def test_divergence_is_no_success():
-    result = measure("adding", "rnn", 2, Training(3, 4, 60, lr=1e300, dtype="float64"))
+def test_divergence_is_no_success(tmp_path):
+    """A loss that is not finite ends the run, and is null in the log."""
+    result = measure("adding", "rnn", 2, Training(3, 4, 60, lr=1e308, dtype="float64"))
+    assert not math.isfinite(result["held_out"]) and result["updates_taken"] == 50
     assert not result["solved"] and "not solved" in table([result])
+    with MetricsLog(tmp_path / "log") as log:
+        log.write(norms=[1.0, math.nan], held_out=result["held_out"])
+    assert json.loads((tmp_path / "log").read_text()) == {"norms": [1.0, None], "held_out": None}
 
 
 @pytest.fixture
