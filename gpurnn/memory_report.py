@@ -30,7 +30,7 @@ def experiment(tasks, lags, cells, training, folder):
     if find_spec("matplotlib") is None:
         print("no picture: matplotlib is not installed: pip install 'gpurnn[plot]'")
     else:
-        draw(results, picture)
+        draw_picture(results, picture)
         print(f"picture: {picture}")
 
 
@@ -53,10 +53,8 @@ def table(results):
     found = {(r["task"], r["lag"], r["cell"]): r for r in results}
     lines = [f"{'task':<8}{'lag':>5}{'baseline':>10}" + "".join(f"{c:>22}" for c in cells)]
     for task, lag in dict.fromkeys((r["task"], r["lag"]) for r in results):
-        line = f"{task:<8}{lag:>5}{TASKS[task].baseline:>10.3f}"
-        for cell in cells:
-            line += f"{_entry(found[task, lag, cell]):>22}" if (task, lag, cell) in found else ""
-        lines.append(line)
+        entries = "".join(f"{_entry(found[task, lag, cell]):>22}" for cell in cells)
+        lines.append(f"{task:<8}{lag:>5}{TASKS[task].baseline:>10.3f}{entries}")
     return "\n".join(lines)
 
 
@@ -65,7 +63,7 @@ def _entry(result):
     return f"{result['held_out']:.3f} {words}"
 
 
-def draw(results, path):
+def draw_picture(results, path):
     """Write the picture: by task the loss over the lag, and the gradient by lag at the longest.
 
     Needs matplotlib.
