@@ -10,9 +10,14 @@ def linear_forward(x, weight, bias, y):
         y += bias
 
 
-def linear_backward(x, weight, dy, dx, dweight, dbias):
-    """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
-    cupy.matmul(dy, weight, out=dx)
+def add_weight_gradient(x, dy, dweight, dbias):
+    """Add dy (N, O)ᵀ @ x (N, I) into dweight (O, I), the sums of dy into dbias (O,) or None."""
     dweight += cupy.matmul(dy.T, x)
     if dbias is not None:
         dbias += dy.sum(0)
+
+
+def linear_backward(x, weight, dy, dx, dweight, dbias):
+    """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
+    cupy.matmul(dy, weight, out=dx)
+    add_weight_gradient(x, dy, dweight, dbias)
