@@ -1,6 +1,6 @@
 """Recurrent neural networks on hand-written Numba kernels, for CPU and CUDA."""
 
-from . import cells, cuda
+from . import analysis, cells, cuda
 from .cells import Cell
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
@@ -79,6 +79,7 @@ __all__ = [
     "TreeLSTM",
     "Trees",
     "Vocabulary",
+    "analysis",
     "cells",
     "check_cell",
     "clip_grad_norm",

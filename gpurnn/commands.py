@@ -1,4 +1,4 @@
-"""The commands of `gpurnn`: train, generate, walkthrough, info. Needs typer."""
+"""The commands of `gpurnn`: train, generate, memory, walkthrough, info. Needs typer."""
 
 import math
 import textwrap
@@ -13,6 +13,8 @@ from gpurnn import cuda
 from gpurnn.info import describe
 from gpurnn.job import DEFAULTS, Job, load_language_model, read_job
 from gpurnn.learning.metrics_log import MetricsLog
+from gpurnn.memory import Training
+from gpurnn.memory_report import experiment
 from gpurnn.models.sampling import Sampler
 from gpurnn.walkthrough import describe as walk_through
 
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 
 SAMPLE_LENGTH = 160
+TRAINING, LAGS = Training(), [10, 20, 50, 100]
 
 
 class CellName(str, Enum):
@@ -237,6 +240,34 @@ def generate(
     path = _checkpoint_in(checkpoint, "best")
     model, vocabulary = load_language_model(path, _device(device))
     print(_write(model, vocabulary, prompt, length, sampler))
+
+
+class TaskName(str, Enum):
+    """The tasks of memory."""
+
+    adding = "adding"
+    copy = "copy"
+
+
+@app.command()
+def memory(
+    task: Annotated[list[TaskName], typer.Option(help="Task; may come again.")] = list(TaskName),
+    cell: Annotated[list[CellName], typer.Option(help="Cell; may come again.")] = list(CellName),
+    lag: Annotated[list[int], typer.Option(help="Lag; may come again.", min=2)] = LAGS,
+    hidden: Annotated[int, typer.Option(help="Hidden units.", min=1)] = TRAINING.hidden,
+    batch: Annotated[int, typer.Option(help="Sequences an update.", min=1)] = TRAINING.batch,
+    updates: Annotated[int, typer.Option(help="At most.", min=1)] = TRAINING.updates,
+    lr: Annotated[float, typer.Option(help="Adam's learning rate.", min=0)] = TRAINING.lr,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.", min=0)] = TRAINING.seed,
+    device: Annotated[DeviceName, typer.Option(help="Where to compute.")] = DeviceName.cpu,
+    out: Annotated[Path, typer.Option(help="Folder for the picture and the numbers.")] = Path(
+        "memory"
+    ),
+):
+    """Find out by experiment how far back each network remembers."""
+    training = Training(hidden, batch, updates, lr, seed=seed, device=_device(device))
+    tasks, cells = ([choice.value for choice in chosen] for chosen in (task, cell))
+    experiment(tasks, lag, cells, training, out)
 
 
 @app.command()

@@ -1,1 +1,1 @@
-"""Data: text, vocabularies, parallel streams."""
+"""Data: text, vocabularies, parallel streams, tasks of memory."""

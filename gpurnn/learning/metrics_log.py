@@ -11,11 +11,8 @@ class MetricsLog:
         self._file = open(path, "a", encoding="utf-8", buffering=1)
 
     def write(self, **values):
-        """Append one line. NaN and infinities, which JSON lacks, become null."""
-        plain = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
+        """Append one line. NaN and infinities, which JSON lacks, become null, in lists too."""
+        plain = {name: _plain(value) for name, value in values.items()}
         self._file.write(json.dumps(plain) + "\n")
 
     def close(self):
@@ -27,3 +24,9 @@ class MetricsLog:
 
     def __exit__(self, *error):
         self.close()
+
+
+def _plain(value):
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
