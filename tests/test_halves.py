@@ -132,7 +132,7 @@ def test_refusals(dtype):
     with pytest.raises(ValueError, match="layer: expected float32 or float64"):
         gpurnn.RTRL(layer, 1)
     with pytest.raises(ValueError, match="dtype: expected float32 or float64"):
-        gpurnn.Attention(3, dtype=dtype, device="cuda")
+        gpurnn.Attention(3, 3, dtype=dtype, device="cuda")
     gpurnn.cuda.schedule("persistent")
     try:
         with pytest.raises(RuntimeError, match="persistent schedule cannot run"):
