@@ -25,6 +25,7 @@ CELLS = {
         cells.RNN_TANH, cells.RNN_RELU, cells.LSTM, cells.GRU_RESET_AFTER, cells.GRU_RESET_BEFORE,
     )
 }  # fmt: skip
+TREE_CELLS = (cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM)
 CAPABILITIES = ("8.0", "9.0", "10.0")
 SHAPES = [(1, 128), (1, 256), (1, 1024), (8, 256), (32, 256), (64, 512), (64, 1024), (256, 256)]
 
@@ -59,11 +60,12 @@ def occupancy(registers, shared_bytes, threads, capability):
 
 
 def kernels_of(cell, dtype, capability):
-    """All kernels of a cell, or, for None, those of no cell."""
+    """All kernels of a cell, or, for None, those of no recurrent cell."""
     from gpurnn.kernels.cuda import catalogue
 
     if cell is None:
-        return catalogue.other_kernels(dtype)
+        of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
+        return catalogue.other_kernels(dtype) + of_trees
     persistent = catalogue.persistent_kernels(cell, dtype, capability)
     return catalogue.cell_kernels(cell, dtype) + persistent
 

@@ -118,38 +118,24 @@ def _to_numpy(a):
 
 def main(arguments=None):
     options = parse(arguments)
-    from bench.threads import limit_threads
+    from bench.beside_torch import beside_torch
 
-    limit_threads(options.threads)
-    import gpurnn
-    from bench import load, report
-    from bench.peers import pytorch
-
-    gpurnn.set_num_threads(options.threads)
-    torch, why_not = None, pytorch.absent("cpu")
-    if why_not is None:
-        import torch
-
-        torch.set_num_threads(options.threads)
-    machine, meanwhile = report.describe_machine("cpu", options.threads), load.Load()
-    print(report.heading(machine, {"torch": why_not} if why_not else {}))
-    cases = [("ctc", shape, ctc(*shape)) for shape in options.ctc or ()]
-    cases += [
-        (kind, shape, attention(kind, *shape))
-        for shape in options.attention or ()
-        for kind in KINDS
-    ]
-    print(f"{'':<28}{'gpurnn ms':>11}{'torch ms':>11}  gpurnn is")
-    for kind, shape, makers in cases:
-        name = f"{kind} {','.join(map(str, shape))}"
-        medians = measure(name, makers, options.rounds, options.seconds, torch)
-        line = f"{name:<28}{1e3 * medians['gpurnn']:>11.3f}"
-        if torch:
-            ratio = medians["torch"] / medians["gpurnn"]
-            line += f"{1e3 * medians['torch']:>11.3f}  {ratio:.2f} times as fast"
-        print(line, flush=True)
-    if busy := load.warning(meanwhile.of_others()):
-        print(busy)
+    with beside_torch(options.threads) as torch:
+        cases = [("ctc", shape, ctc(*shape)) for shape in options.ctc or ()]
+        cases += [
+            (kind, shape, attention(kind, *shape))
+            for shape in options.attention or ()
+            for kind in KINDS
+        ]
+        print(f"{'':<28}{'gpurnn ms':>11}{'torch ms':>11}  gpurnn is")
+        for kind, shape, makers in cases:
+            name = f"{kind} {','.join(map(str, shape))}"
+            medians = measure(name, makers, options.rounds, options.seconds, torch)
+            line = f"{name:<28}{1e3 * medians['gpurnn']:>11.3f}"
+            if torch:
+                ratio = medians["torch"] / medians["gpurnn"]
+                line += f"{1e3 * medians['torch']:>11.3f}  {ratio:.2f} times as fast"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

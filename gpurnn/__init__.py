@@ -12,12 +12,19 @@ from .layers import (
     LSTM,
     RNN,
     Attention,
+    ChildSumTreeLSTM,
     ElmanNetwork,
     Embedding,
     JordanNetwork,
     Layer,
     Linear,
+    MinGRU,
+    MinLSTM,
     Recurrent,
+    RecursiveNetwork,
+    Stack,
+    TreeLSTM,
+    linear_scan,
 )
 from .learning import schedules
 from .learning.checkpoint import CheckpointError
@@ -33,6 +40,7 @@ from .models.decoding import Hypothesis
 from .models.encoder_decoder import EncoderDecoder
 from .models.language_model import LanguageModel
 from .models.sampling import Sampler
+from .trees import Trees
 
 __version__ = "0.1.0"
 
@@ -48,6 +56,7 @@ __all__ = [
     "Cell",
     "CellCheck",
     "CheckpointError",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "EncoderDecoder",
@@ -57,12 +66,18 @@ __all__ = [
     "LanguageModel",
     "Layer",
     "Linear",
+    "MinGRU",
+    "MinLSTM",
     "NonFiniteLoss",
     "RMSprop",
     "Recurrent",
+    "RecursiveNetwork",
     "Sampler",
+    "Stack",
     "Streams",
     "Trainer",
+    "TreeLSTM",
+    "Trees",
     "Vocabulary",
     "cells",
     "check_cell",
@@ -73,6 +88,7 @@ __all__ = [
     "cuda",
     "derive_cell",
     "get_num_threads",
+    "linear_scan",
     "mean_squared_error",
     "schedules",
     "set_num_threads",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from .kernels.cells import elman, gru, lstm
+from .kernels.cells import elman, gru, lstm, tree_lstm
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,36 @@ class Cell:
         return "\n\n".join(inspect.getsource(f) for f in functions if f)
 
 
+@dataclass(frozen=True)
+class TreeCell:
+    """The mathematics of one hidden unit of one node of a tree, from its children's states.
+
+    ``forward(x, h, state) -> new, saved`` and ``backward(saved, state, new, dnew) -> dx, dh,
+    dstate`` are those of a `Cell`; `h` holds the gates' products with the children's hidden
+    states, and `saved` a number for each gate, or nothing. If children have states besides the
+    hidden one, `state` is ``(carried,)`` on the way forward and nothing on the way back:
+    `carried` is the sum over the children of what
+
+    - ``forward_child(x, h, c) -> value, f`` gives of a child's state 1, `f` being a gate of that
+      child's own, and
+    - ``backward_child(f, c, dcarried) -> da, dc`` gives the gradients by `f`'s sum and by `c`.
+
+    Attributes
+    ----------
+    name : str
+    gates, states, saved : how many of each; the children's own gates do not count
+    """
+
+    name: str
+    gates: int
+    states: int
+    saved: int
+    forward: Callable
+    backward: Callable
+    forward_child: Callable | None = None
+    backward_child: Callable | None = None
+
+
 RNN_TANH = Cell("rnn_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)
 RNN_RELU = Cell("rnn_relu", 1, 1, 0, elman.forward_relu, elman.backward_relu)
 LSTM = Cell("lstm", 4, 2, 4, lstm.forward, lstm.backward)
@@ -128,3 +158,9 @@ GRU_RESET_BEFORE = Cell(
     gate=gru.gate_before,
     gate_backward=gru.gate_backward_before,
 )
+TREE_TANH = TreeCell("tree_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)
+TREE_RELU = TreeCell("tree_relu", 1, 1, 0, elman.forward_relu, elman.backward_relu)
+TREE_LSTM = TreeCell(
+    "tree_lstm", 3, 2, 3, tree_lstm.forward, tree_lstm.backward, tree_lstm.forward_child,
+    tree_lstm.backward_child,
+)  # fmt: skip

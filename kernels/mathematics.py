@@ -32,6 +32,11 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
+def complement(x):
+    """1 - x."""
+    return 1 - x
+
+
 def tanh_slope(y):
     """Derivative of tanh where its value is `y`: 1 - y²."""
     return 1 - y * y

@@ -57,3 +57,10 @@ def text_of_cell(cell):
         len(cell.weights), cell.masks, cell.output,
     )  # fmt: skip
     return f"{numbers} " + " ".join(text_of(f) for f in functions if f)
+
+
+def text_of_tree_cell(cell):
+    """All of a tree's cell that goes into kernels."""
+    functions = (cell.forward, cell.backward, cell.forward_child, cell.backward_child)
+    numbers = (cell.gates, cell.states, cell.saved)
+    return f"{numbers} " + " ".join(text_of(f) for f in functions if f)

@@ -23,11 +23,14 @@ CELLS = [
     cells.GRU_RESET_AFTER,
     cells.GRU_RESET_BEFORE,
 ]
-FAMILIES = [*CELLS, None]
+TREE_CELLS = [cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM]
+FAMILIES = [*CELLS, *TREE_CELLS, None]
 WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
 
 
 def kernels(cell, dtype):
+    if isinstance(cell, cells.TreeCell):
+        return catalogue.tree_kernels(cell, dtype)
     return catalogue.cell_kernels(cell, dtype) if cell else catalogue.other_kernels(dtype)
 
 

@@ -47,6 +47,20 @@ def test_words_are_heard(capsys):
     assert "new words heard rightly" in capsys.readouterr().out
 
 
+def test_symbols_are_kept_through_noise(capsys):
+    """By chance one in four would be said rightly; the example itself trains twice as long."""
+    assert load("long_memory").main(updates=150, kinds=("MinGRU",))["MinGRU"] > 0.6
+    assert "said rightly" in capsys.readouterr().out
+
+
+def test_syntax_trees_are_read(capsys):
+    """The example itself trains four times as long."""
+    right, baseline = load("python_trees").main(updates=100)
+    assert baseline < 0.25
+    assert right > 0.4
+    assert "new roots told" in capsys.readouterr().out
+
+
 def test_own_cell_learns(capsys):
     """A guess costs 1 bit."""
     losses = load("own_cell").main(updates=100)

@@ -133,6 +133,8 @@ def test_refusals(dtype):
         gpurnn.RTRL(layer, 1)
     with pytest.raises(ValueError, match="dtype: expected float32 or float64"):
         gpurnn.Attention(3, 3, dtype=dtype, device="cuda")
+    with pytest.raises(ValueError, match="dtype: expected float32 or float64"):
+        gpurnn.MinGRU(3, 3, dtype=dtype, device="cuda")
     gpurnn.cuda.schedule("persistent")
     try:
         with pytest.raises(RuntimeError, match="persistent schedule cannot run"):

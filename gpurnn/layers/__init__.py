@@ -6,18 +6,30 @@ from .embedding import Embedding
 from .jordan_network import JordanNetwork
 from .layer import Layer
 from .linear import Linear
+from .linear_scan import linear_scan
 from .networks import GRU, LSTM, RNN
 from .recurrent import Recurrent
+from .recursive_network import RecursiveNetwork
+from .scans import MinGRU, MinLSTM
+from .stack import Stack
+from .tree_lstm import ChildSumTreeLSTM, TreeLSTM
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "Attention",
+    "ChildSumTreeLSTM",
     "ElmanNetwork",
     "Embedding",
     "JordanNetwork",
     "Layer",
     "Linear",
+    "MinGRU",
+    "MinLSTM",
     "Recurrent",
+    "RecursiveNetwork",
+    "Stack",
+    "TreeLSTM",
+    "linear_scan",
 ]

@@ -6,11 +6,12 @@ from functools import cached_property
 from ..arrays import check_array, check_ends, check_size, module_of
 from .layer import Layer
 from .recurrences import Recurrences
+from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
 
-class Recurrent(Layer):
+class Recurrent(SequenceLayer, Layer):
     """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
 
     Parameters
@@ -77,23 +78,28 @@ class Recurrent(Layer):
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
-        rows, bound = cell.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
+        bound = 1 / math.sqrt(self.hidden_size)
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.weights)
         self._names = []
         for layer in range(self.num_layers):
+            shapes = self._shapes(layer)
             for suffix in ("", "_reverse")[: self.directions]:
-                shapes = {
-                    "weight_ih": (rows, self._inputs(layer)),
-                    "weight_hh": (rows, self.hidden_size),
-                }
-                if self.bias:
-                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                shapes |= {kind: (self.hidden_size,) for kind in cell.weights}
                 for kind, shape in shapes.items():
                     self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
-                kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.weights)
                 self._names.append(
                     [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
                 )
+
+    def _shapes(self, layer):
+        """The parameters' shapes of one direction of a layer, by kind."""
+        rows = self.cell.gates * self.hidden_size
+        shapes = {
+            "weight_ih": (rows, self._inputs(layer)),
+            "weight_hh": (rows, self.hidden_size),
+        }
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.
@@ -148,8 +154,13 @@ class Recurrent(Layer):
 
         return ReducedRecurrent(self, kind)
 
+    @property
+    def output_size(self):
+        """Numbers of a step's output, of both directions: D H."""
+        return self.hidden_size * self.directions
+
     def _inputs(self, layer):
-        return self.input_size if layer == 0 else self.hidden_size * self.directions
+        return self.input_size if layer == 0 else self.output_size
 
     def _recurrence(self, layer, dropped=False):
         return self._recurrences[self.device, self._inputs(layer), dropped]
@@ -264,12 +275,6 @@ class Recurrent(Layer):
             x = y
         return self._outward(y), self._state_of(finals), None
 
-    def _outward(self, sequences):
-        """From (T, B, ...) to what the caller expects."""
-        if self.batch_first:
-            return module_of(self.device).ascontiguousarray(sequences.swapaxes(0, 1))
-        return sequences
-
     def _state_of(self, states):
         """From L D arrays (S, B, H) to what the caller expects."""
         if len(states) == 1:
@@ -277,16 +282,6 @@ class Recurrent(Layer):
         else:
             parts = tuple(module_of(self.device).stack(states, axis=1))
         return parts[0] if self.cell.states == 1 else tuple(parts)
-
-    def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
-        lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
-        named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
-        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
-        if a.shape[0] == 0 or a.shape[1] == 0:
-            raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
-        if self.batch_first:
-            a = module_of(self.device).ascontiguousarray(a.swapaxes(0, 1))
-        return a
 
     def _check_state(self, state, name, batch):
         """A state as one array (S, L D, B, H)."""

@@ -3,6 +3,7 @@
 from ..arrays import check_array, check_rng, check_size, is_half, module_of
 from ..kernels.influence import Columns, Local
 from ..layers.recurrent import Recurrent
+from ..layers.scans import ScanStack
 from .influences import METHODS
 
 
@@ -125,6 +126,8 @@ class RTRL:
 def _check_layer(layer):
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer: expected a recurrent layer, got {type(layer).__name__}")
+    if isinstance(layer, ScanStack):
+        raise TypeError(f"layer: expected one with recurrent weights, got {type(layer).__name__}")
     if is_half(layer.dtype):
         raise ValueError(f"layer: expected float32 or float64, got {layer.dtype}")
     if layer.num_layers > 1 or layer.bidirectional:

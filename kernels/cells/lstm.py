@@ -21,7 +21,7 @@ def forward(x, h, state):
     return (o * tanh(c), c), (i, f, g, o)
 
 
-def _back_from_output(dnew, o, c):
+def back_from_output(dnew, o, c):
     """The gradients by the sum of the gate o, and by c but for what that gate saw of it."""
     squashed = tanh(c)
     da_o = dnew[0] * squashed * sigmoid_slope(o)
@@ -30,7 +30,7 @@ def _back_from_output(dnew, o, c):
 
 def backward(saved, state, new, dnew):
     i, f, g, o = saved
-    da_o, dc = _back_from_output(dnew, o, new[1])
+    da_o, dc = back_from_output(dnew, o, new[1])
     da = (
         dc * g * sigmoid_slope(i),
         dc * state[1] * sigmoid_slope(f),
@@ -53,7 +53,7 @@ def forward_peepholes(x, h, state, weights):
 def backward_peepholes(saved, state, new, dnew, weights):
     i, f, g, o = saved
     w_ci, w_cf, w_co = weights
-    da_o, dc = _back_from_output(dnew, o, new[1])
+    da_o, dc = back_from_output(dnew, o, new[1])
     dc = dc + da_o * w_co
     da_i = dc * g * sigmoid_slope(i)
     da_f = dc * state[1] * sigmoid_slope(f)
@@ -72,7 +72,7 @@ def forward_coupled(x, h, state):
 
 def backward_coupled(saved, state, new, dnew):
     f, g, o = saved
-    da_o, dc = _back_from_output(dnew, o, new[1])
+    da_o, dc = back_from_output(dnew, o, new[1])
     da = (dc * (state[1] - g) * sigmoid_slope(f), (dc - dc * f) * tanh_slope(g), da_o)
     return da, da, (zero(dc), dc * f)
 
@@ -89,7 +89,7 @@ def forward_coupled_peepholes(x, h, state, weights):
 def backward_coupled_peepholes(saved, state, new, dnew, weights):
     f, g, o = saved
     w_cf, w_co = weights
-    da_o, dc = _back_from_output(dnew, o, new[1])
+    da_o, dc = back_from_output(dnew, o, new[1])
     dc = dc + da_o * w_co
     da_f = dc * (state[1] - g) * sigmoid_slope(f)
     da = (da_f, (dc - dc * f) * tanh_slope(g), da_o)

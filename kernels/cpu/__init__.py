@@ -12,12 +12,14 @@ from .elementwise import apply_map, dropout, random_mask, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
 from .jordan import jordan_backward, jordan_forward
-from .linear import linear_backward, linear_forward
+from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence, directions_apart
+from .scan import scan_backward, scan_forward
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side, run_together
+from .trees import tree_backward, tree_forward
 
 __all__ = [
     "FullInfluence",
@@ -25,6 +27,7 @@ __all__ = [
     "Recurrence",
     "activate",
     "activate_backward",
+    "add_weight_gradient",
     "add_weighted_steps",
     "additive_scores",
     "additive_scores_backward",
@@ -44,9 +47,13 @@ __all__ = [
     "local_step",
     "random_mask",
     "run_side_by_side",
+    "scan_backward",
+    "scan_forward",
     "run_together",
     "softmax_cross_entropy",
     "sum_of_squares",
     "transition",
+    "tree_backward",
+    "tree_forward",
     "weighted_sums",
 ]

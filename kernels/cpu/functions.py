@@ -217,6 +217,11 @@ def _overload_softplus(x):
 
 
 @njit(forceinline=True)
+def complement(x):
+    return 1 - x
+
+
+@njit(forceinline=True)
 def tanh_slope(y):
     return 1 - y * y
 
@@ -246,6 +251,7 @@ REPLACEMENTS = {
     mathematics.tanh: tanh,
     mathematics.sigmoid: sigmoid,
     mathematics.softplus: softplus,
+    mathematics.complement: complement,
     mathematics.tanh_slope: tanh_slope,
     mathematics.sigmoid_slope: sigmoid_slope,
     mathematics.positive_part: positive_part,

@@ -14,11 +14,11 @@ from functools import cache
 import numpy as np
 
 from .compiling import inlined, kernel
-from .online_step import gather_part, scatter_part
 from .packing import empty_panels
 from .product import multiply_panels
 from .simd import REGISTER_BYTES, fma, lanes_of, load, load_part, store, store_part
 from .threads import run_parallel, shares, split
+from .tuples import gather_part, scatter_part
 
 GROUP = 4  # panels a product: their new values stay in the cache until they are written back
 

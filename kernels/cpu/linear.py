@@ -1,6 +1,7 @@
 """Affine maps of rows: y = x Wᵀ + b, and back."""
 
 import numpy as np
+from numba import njit
 
 from .compiling import kernel
 from .gradients import add_outer_product
@@ -20,14 +21,17 @@ def _pack(weight, transposed, bias, panels):
         pack_rows(weight.reshape(-1), starts, inputs, panels)
 
 
-@kernel("multiply_rows")
-def _multiply(a, first, last, panels, c):
+@njit
+def multiply_rows(a, first, last, panels, c):
     """Rows first .. last - 1 of C = A @ B, B packed."""
     rows = np.arange(first, last)
     multiply_panels(
         a.reshape(-1), rows * a.shape[1], rows.size, np.intp(1), a.shape[1], panels,
         c.reshape(-1), rows * c.shape[1], c.shape[1], np.bool_(False),
     )  # fmt: skip
+
+
+_multiply_rows = kernel("multiply_rows")(multiply_rows.py_func)
 
 
 @kernel("add_weight_gradient")
@@ -50,7 +54,7 @@ def packed_weight(weight, transposed, bias=None):
 
 def _spread_rows(a, panels, c):
     bounds = split(len(a), shares(2 * a.size * c.shape[1]))
-    run_parallel(_multiply, [(a, first, last, panels, c) for first, last in bounds])
+    run_parallel(_multiply_rows, [(a, first, last, panels, c) for first, last in bounds])
 
 
 def linear_forward(x, weight, bias, y):
@@ -58,12 +62,17 @@ def linear_forward(x, weight, bias, y):
     _spread_rows(x, packed_weight(weight, True, bias), y)
 
 
-def linear_backward(x, weight, dy, dx, dweight, dbias):
-    """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
-    _spread_rows(dy, packed_weight(weight, False), dx)
+def add_weight_gradient(x, dy, dweight, dbias):
+    """Add dy (N, O)ᵀ @ x (N, I) into dweight (O, I), the sums of dy into dbias (O,) or None."""
     nothing = np.empty(0, dy.dtype)
     bounds = split(dy.shape[1], shares(2 * dy.size * x.shape[1]))
     run_parallel(
         _add_weight_gradient,
         [(dy, a, b, x, dweight, nothing if dbias is None else dbias) for a, b in bounds],
     )
+
+
+def linear_backward(x, weight, dy, dx, dweight, dbias):
+    """Write dx (N, I) = dy (N, O) @ weight; add dyᵀ @ x into dweight, the sums of dy into dbias."""
+    _spread_rows(dy, packed_weight(weight, False), dx)
+    add_weight_gradient(x, dy, dweight, dbias)

@@ -15,36 +15,7 @@ from .dots import dot_rows
 from .functions import REPLACEMENTS
 from .simd import REGISTER_BYTES, broadcast, lanes_of, load_part, store_part
 from .threads import run_parallel, shares, split
-from .tuples import add
-
-
-@cache
-def gather_part(count):
-    """As `tuples.gather`, of the first `lanes` numbers of each vector."""
-    if count == 0:
-        return inlined(lambda array, index, stride, lanes: ())
-    others = gather_part(count - 1)
-
-    @inlined
-    def gather_some(array, index, stride, lanes):
-        return (load_part(array, index, lanes),) + others(array, index + stride, stride, lanes)
-
-    return gather_some
-
-
-@cache
-def scatter_part(count):
-    """As `tuples.scatter`, of the first `lanes` numbers of each vector."""
-    if count == 0:
-        return inlined(lambda array, index, stride, values, lanes: None)
-    others = scatter_part(count - 1)
-
-    @inlined
-    def scatter_some(array, index, stride, values, lanes):
-        store_part(array, index, values[0], lanes)
-        others(array, index + stride, stride, values[1:], lanes)
-
-    return scatter_some
+from .tuples import add, gather_part, scatter_part
 
 
 @cache

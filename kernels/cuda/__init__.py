@@ -15,11 +15,13 @@ from .elementwise import apply_map, dropout, random_mask, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
 from .jordan import jordan_backward, jordan_forward
-from .linear import linear_backward, linear_forward
+from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence
+from .scan import scan_backward, scan_forward
 from .together import run_together
+from .trees import tree_backward, tree_forward
 
 
 def directions_apart(batch):
@@ -33,6 +35,7 @@ __all__ = [
     "Recurrence",
     "activate",
     "activate_backward",
+    "add_weight_gradient",
     "add_weighted_steps",
     "additive_scores",
     "additive_scores_backward",
@@ -51,9 +54,13 @@ __all__ = [
     "linear_forward",
     "local_step",
     "random_mask",
+    "scan_backward",
+    "scan_forward",
     "softmax_cross_entropy",
     "run_together",
     "sum_of_squares",
     "transition",
+    "tree_backward",
+    "tree_forward",
     "weighted_sums",
 ]

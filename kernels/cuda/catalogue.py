@@ -1,6 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import activations, loss_maps, maps
+from ..cells import scans
 from . import (
     attention,
     backward,
@@ -14,6 +15,8 @@ from . import (
     online_step,
     preparing,
     recorded_product,
+    scan,
+    trees,
 )
 from .persistent import backward_kernel, forward_kernel
 from .plans import tile_heights
@@ -33,6 +36,7 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
     **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
+_SCANS = [scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM]
 _JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
@@ -65,6 +69,11 @@ def persistent_kernels(cell, dtype, capability):
     ]
 
 
+def tree_kernels(cell, dtype):
+    """The kernels of a tree's cell."""
+    return [trees.forward_kernel(cell, dtype), trees.backward_kernel(cell, dtype)]
+
+
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
@@ -89,7 +98,9 @@ def other_kernels(dtype):
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
+        *(make(cell, dtype) for cell in _SCANS for make in scan.KERNELS),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
+        trees.gather_kernel(dtype),
         *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
     ]

@@ -30,6 +30,11 @@ def softplus(x):
 
 
 @inlined
+def complement(x):
+    return type(x)(1) - x
+
+
+@inlined
 def tanh_slope(y):
     return type(y)(1) - y * y
 
@@ -75,6 +80,7 @@ REPLACEMENTS = {
     mathematics.tanh: tanh,
     mathematics.sigmoid: sigmoid,
     mathematics.softplus: softplus,
+    mathematics.complement: complement,
     mathematics.tanh_slope: tanh_slope,
     mathematics.sigmoid_slope: sigmoid_slope,
     mathematics.positive_part: positive_part,

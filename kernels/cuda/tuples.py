@@ -1,37 +1,23 @@
-"""Tuples of numbers from and to memory. A tuple lives in registers: no index is ever computed."""
+"""Tuples of numbers from and to memory, and what is done with them: see `kernels.tuples`."""
 
 from functools import cache
 
+from ..tuples import sums, transfers
 from .device import inlined
 
 
-@cache
-def gather(count):
-    """A function (pointer, index, stride) -> (pointer[index], pointer[index + stride], ...)."""
-    if count == 0:
-        return inlined(lambda pointer, index, stride: ())
-    others = gather(count - 1)
-
-    @inlined
-    def gather_some(pointer, index, stride):
-        return (pointer[index],) + others(pointer, index + stride, stride)
-
-    return gather_some
+@inlined
+def _load(pointer, index):
+    return pointer[index]
 
 
-@cache
-def scatter(count):
-    """A function (pointer, index, stride, values) that writes what `gather` reads."""
-    if count == 0:
-        return inlined(lambda pointer, index, stride, values: None)
-    others = scatter(count - 1)
+@inlined
+def _store(pointer, index, value):
+    pointer[index] = value
 
-    @inlined
-    def scatter_some(pointer, index, stride, values):
-        pointer[index] = values[0]
-        others(pointer, index + stride, stride, values[1:])
 
-    return scatter_some
+gather, scatter = transfers(inlined, _load, _store)
+add, add_at = sums(inlined)
 
 
 @cache
@@ -44,34 +30,6 @@ def copy(count):
         put(target, target_index, stride, get(source, source_index, stride))
 
     return copy_some
-
-
-@cache
-def add(count):
-    """A function (a, b) -> (a[0] + b[0], a[1] + b[1], ...)."""
-    if count == 0:
-        return inlined(lambda a, b: ())
-    others = add(count - 1)
-
-    @inlined
-    def add_some(a, b):
-        return (a[0] + b[0],) + others(a[1:], b[1:])
-
-    return add_some
-
-
-@cache
-def add_at(index):
-    """A function (values, more) -> the values, the one at `index` increased by `more`."""
-    if index == 0:
-        return inlined(lambda values, more: (values[0] + more,) + values[1:])
-    others = add_at(index - 1)
-
-    @inlined
-    def add_further_on(values, more):
-        return (values[0],) + others(values[1:], more)
-
-    return add_further_on
 
 
 @cache

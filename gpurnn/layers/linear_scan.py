@@ -1,0 +1,53 @@
+"""The scan that the light recurrent layers are made of, for recurrences of one's own."""
+
+import numpy as np
+
+from ..arrays import FLOATS, adopt, check_array, device_of, kernels_of, module_of
+from ..kernels.cells.scans import GIVEN
+
+
+def linear_scan(a, b, h0=None, reverse=False):
+    """h_t = a_t h_{t-1} + b_t, number by number.
+
+    Parameters
+    ----------
+    a, b : arrays (T, B, H), float32 or float64
+    h0 : array (B, H), what comes before the first step; None stands for zeros
+    reverse : bool
+        Begin at the last step: h_t = a_t h_{t+1} + b_t.
+
+    Returns
+    -------
+    h : array (T, B, H)
+    backward : callable
+        ``backward(dh) -> da, db, dh0``: from the gradient by `h` those by the arguments. `a` and
+        `h` must not have changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit, or an array is empty.
+    """
+    a = adopt(a, "a")
+    device, dtype, shape = device_of(a), a.dtype, a.shape
+    if dtype not in FLOATS:
+        raise TypeError(f"a: expected float32 or float64, got {dtype}")
+    if a.ndim != 3 or a.size == 0:
+        raise ValueError(f"a: expected (T, B, H), none of them 0, got {shape}")
+    xp, kernels = module_of(device), kernels_of(device)
+    a, b = (check_array(v, name, device, dtype, shape) for v, name in ((a, "a"), (b, "b")))
+    (steps, batch, hidden), reverse = shape, bool(reverse)
+    if h0 is None:
+        h0 = xp.zeros((batch, hidden), dtype)
+    h0 = check_array(h0, "h0", device, dtype, (batch, hidden))
+    gates, ends, h = (a.reshape(-1), b.reshape(-1)), np.full(batch, steps), xp.empty_like(a)
+    kernels.scan_forward(GIVEN, gates, hidden, ends, reverse, h0.copy(), h, 0)
+
+    def backward(dh):
+        dh = check_array(dh, "dh", device, dtype, shape)
+        da, db, dh0 = xp.empty_like(a), xp.empty_like(a), xp.zeros_like(h0)
+        dgates = da.reshape(-1), db.reshape(-1)
+        kernels.scan_backward(GIVEN, gates, dgates, hidden, ends, reverse, h0, dh0, h, 0, dh, 0)
+        return da, db, dh0
+
+    return h, backward

@@ -1,0 +1,77 @@
+"""Tuples of numbers from and to memory, and sums of them, made by recursion on their length.
+
+Compiled, a tuple lives in registers, and no index into it is ever computed. A device gives its
+`jit` for functions that vanish into their callers, and how it reads and writes one number (or
+vector): ``load(array, index)`` and ``store(array, index, value)``.
+"""
+
+from functools import cache
+
+
+def transfers(jit, load, store):
+    """(gather, scatter) of a device, to be called with the tuples' length.
+
+    ``gather(count)`` is a function (array, index, stride) -> the numbers at index,
+    index + stride, ...; ``scatter(count)`` one (array, index, stride, values) that writes them.
+    """
+
+    @cache
+    def gather(count):
+        if count == 0:
+            return jit(lambda array, index, stride: ())
+        others = gather(count - 1)
+
+        @jit
+        def gather_some(array, index, stride):
+            return (load(array, index),) + others(array, index + stride, stride)
+
+        return gather_some
+
+    @cache
+    def scatter(count):
+        if count == 0:
+            return jit(lambda array, index, stride, values: None)
+        others = scatter(count - 1)
+
+        @jit
+        def scatter_some(array, index, stride, values):
+            store(array, index, values[0])
+            others(array, index + stride, stride, values[1:])
+
+        return scatter_some
+
+    return gather, scatter
+
+
+def sums(jit):
+    """(add, add_at) of a device.
+
+    ``add(count)`` is a function (a, b) -> (a[0] + b[0], a[1] + b[1], ...); ``add_at(index)`` one
+    (values, more) -> the values, the one at `index` increased by `more`.
+    """
+
+    @cache
+    def add(count):
+        if count == 0:
+            return jit(lambda a, b: ())
+        others = add(count - 1)
+
+        @jit
+        def add_some(a, b):
+            return (a[0] + b[0],) + others(a[1:], b[1:])
+
+        return add_some
+
+    @cache
+    def add_at(index):
+        if index == 0:
+            return jit(lambda values, more: (values[0] + more,) + values[1:])
+        others = add_at(index - 1)
+
+        @jit
+        def add_further_on(values, more):
+            return (values[0],) + others(values[1:], more)
+
+        return add_further_on
+
+    return add, add_at
