@@ -7,6 +7,8 @@ import numpy as np
 
 DEVICES = ("cpu", "cuda")
 FLOATS = (np.dtype("float32"), np.dtype("float64"))
+HALVES = ("float16", "bfloat16")
+"""What is stored in 16 bits and computed in float32, on CUDA only."""
 
 
 def is_cupy(a):
@@ -30,13 +32,29 @@ def check_device(device):
         cuda.require()
 
 
-def check_dtype(dtype):
-    """The NumPy dtype of a layer; ValueError if kernels do not have it."""
+def is_half(dtype):
+    """Whether numbers of a NumPy dtype have 16 bits."""
+    return dtype.name in HALVES
+
+
+def check_dtype(dtype, halves=False):
+    """The NumPy dtype of a layer; ValueError if kernels do not have it, or not `halves`.
+
+    "bfloat16" is that of the package ml_dtypes, which CuPy from 14 on has arrays of.
+    """
     message = f"dtype: expected float32 or float64, got {dtype!r}"
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise ValueError("dtype: bfloat16 needs the package ml_dtypes, CuPy 14") from None
+        dtype = ml_dtypes.bfloat16
     try:
         found = np.dtype(dtype)
     except TypeError:
         raise ValueError(message) from None
+    if dtype is not None and halves and is_half(found):
+        return found
     if dtype is None or found not in FLOATS:  # None is float64 to NumPy
         raise ValueError(message)
     return found

@@ -10,10 +10,12 @@ class Embedding(Layer):
     Parameters
     ----------
     num_embeddings, embedding_dim : int
-    dtype : "float32" or "float64"
+    dtype : "float32", "float64"; on CUDA also "float16", "bfloat16"
     device : "cpu" or "cuda"
     rng : None, int or numpy.random.Generator
     """
+
+    takes_halves = True
 
     def __init__(self, num_embeddings, embedding_dim, *, dtype="float32", device="cpu", rng=None):
         super().__init__(dtype, device, rng)

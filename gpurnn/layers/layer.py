@@ -9,6 +9,7 @@ from ..arrays import (
     check_dtype,
     check_rng,
     device_of,
+    is_half,
     kernels_of,
     to_device,
     to_numpy,
@@ -30,12 +31,23 @@ class Layer:
         Source of the initial values, and of dropout's seeds.
     """
 
+    takes_halves = False
+    """Whether the dtype may be float16 or bfloat16."""
+
     def __init__(self, dtype, device, rng):
         check_device(device)
-        self.dtype, self.device = check_dtype(dtype), device
+        self.dtype, self.device = check_dtype(dtype, self.takes_halves), device
+        self._check_halves(device)
         self.rng = check_rng(rng)
         self.params, self.grads = {}, {}
         self._checked = {}  # the arrays that `_parameter` need not look at again
+
+    def _check_halves(self, device):
+        if is_half(self.dtype) and device == "cpu":
+            raise ValueError(
+                f"dtype: {self.dtype} is for device='cuda', got device='cpu', which has float32 "
+                "and float64 (and reduced() for inference with smaller weights)"
+            )
 
     def _add_parameter(self, name, value):
         self.params[name] = self._placed(np.asarray(value, self.dtype), self.device)
@@ -61,8 +73,12 @@ class Layer:
             gradient.fill(0)
 
     def to(self, device):
-        """Move parameters and gradients to "cpu" or "cuda", in place; returns the layer."""
+        """Move parameters and gradients to "cpu" or "cuda", in place; returns the layer.
+
+        ValueError for float16 and bfloat16 on the CPU.
+        """
         check_device(device)
+        self._check_halves(device)
         if device != self.device:
             self.params = {name: self._placed(a, device) for name, a in self.params.items()}
             self.grads = {name: self._placed(a, device) for name, a in self.grads.items()}
@@ -96,10 +112,10 @@ class Layer:
         values = {}
         for name, param in self.params.items():
             value = state[name]
-            value = value.detach().cpu().numpy() if hasattr(value, "detach") else to_numpy(value)
+            value = _to_numpy(value)
             if value.shape != param.shape:
                 raise ValueError(f"state[{name!r}]: expected {param.shape}, got {value.shape}")
-            if value.dtype.kind not in "fiu":
+            if value.dtype.kind not in "fiu" and not is_half(value.dtype):
                 raise ValueError(f"state[{name!r}]: expected numbers, got {value.dtype}")
             values[name] = to_device(value.astype(self.dtype), self.device)
         for name, value in values.items():
@@ -119,3 +135,11 @@ class Layer:
             raise ValueError(f"params[{name!r}]: expected a C-contiguous array")
         self._checked[name] = value
         return value
+
+
+def _to_numpy(value):
+    """A NumPy array of a NumPy, CuPy or PyTorch array's numbers."""
+    if not hasattr(value, "detach"):
+        return to_numpy(value)
+    value = value.detach().cpu()
+    return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()

@@ -13,13 +13,15 @@ class Linear(Layer):
     ----------
     in_features, out_features : int
     bias : bool
-    dtype : "float32" or "float64"
+    dtype : "float32", "float64"; on CUDA also "float16", "bfloat16"
     device : "cpu" or "cuda"
     rng : None, int or numpy.random.Generator
 
     The parameters are `weight` (out_features, in_features) and `bias` (out_features,), at first
     uniform within ± 1 / sqrt(in_features).
     """
+
+    takes_halves = True
 
     def __init__(
         self, in_features, out_features, *, bias=True, dtype="float32", device="cpu", rng=None

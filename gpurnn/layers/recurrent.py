@@ -39,7 +39,7 @@ class Recurrent(SequenceLayer, Layer):
         states of every n-th step only and, on the way back, runs each n steps forward once
         more: about a third more time, for memory that grows with T only by what goes in and
         out (best at about the square root of T steps; T. Chen et al., 2016).
-    dtype : "float32" or "float64"
+    dtype : "float32", "float64"; on CUDA also "float16", "bfloat16"
     device : "cpu" or "cuda"
     rng : None, int or numpy.random.Generator
 
@@ -48,9 +48,16 @@ class Recurrent(SequenceLayer, Layer):
     weights (H,), with the suffix `_reverse` for the reverse direction; at first uniform within
     ± 1 / sqrt(H).
 
+    With float16 and bfloat16 all that goes in and out is of that dtype (bfloat16 is
+    `ml_dtypes.bfloat16`, which CuPy from 14 on has), and so are the inputs' part of the gates and
+    the gates' gradients in between; products sum in float32, cells compute in it, and states are
+    kept in it from step to step. float16 gradients below 6e-8 are 0: scale the loss.
+
     Raises ValueError if an option is out of range, or the cell has masks of its own: a layer
     makes none but those of `zoneout` and `recurrent_dropout`.
     """
+
+    takes_halves = True
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,

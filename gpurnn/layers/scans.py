@@ -89,6 +89,8 @@ class ScanRecurrences(dict):
 class ScanStack(Recurrent):
     """What the light recurrent layers share: a stack of any `ScanCell`; see `MinGRU`."""
 
+    takes_halves = False
+
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
         dropout=0.0, batch_first=False, dtype="float32", device="cpu", rng=None,

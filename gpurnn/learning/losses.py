@@ -2,14 +2,17 @@
 
 import numpy as np
 
-from ..arrays import FLOATS, adopt, check_array, device_of, kernels_of, module_of
+from ..arrays import FLOATS, HALVES, adopt, check_array, device_of, kernels_of, module_of
 from ..kernels import loss_maps
 
 
-def check_floats(a, name):
-    """`a` as a contiguous array of float32 or float64, not empty; TypeError, ValueError."""
+def check_floats(a, name, halves=False):
+    """`a` as a contiguous array of float32 or float64, not empty; TypeError, ValueError.
+
+    `halves`: on CUDA float16 and bfloat16 are taken too.
+    """
     a = adopt(a, name)
-    if a.dtype not in FLOATS:
+    if a.dtype not in FLOATS and not (halves and device_of(a) == "cuda" and a.dtype.name in HALVES):
         raise TypeError(f"{name}: expected float32 or float64, got {a.dtype}")
     if a.size == 0:
         raise ValueError(f"{name}: expected at least one number, got shape {a.shape}")
@@ -21,13 +24,14 @@ def softmax_cross_entropy(logits, targets, ignore_index=-100):
 
     Parameters
     ----------
-    logits : array (..., V), float32 or float64
+    logits : array (..., V), float32 or float64; on CUDA also float16 or bfloat16
     targets : array (...), integers from 0 to V - 1, or `ignore_index`
     ignore_index : int
 
     Returns
     -------
-    loss : 0-d array in nats, of the logits' dtype and device; NaN if all targets are ignored
+    loss : 0-d array in nats, of the logits' dtype and device (float32 for 16 bits); NaN if all
+        targets are ignored
     dlogits : array (..., V), the gradient of `loss`; zero where targets are ignored
 
     Raises
@@ -36,7 +40,7 @@ def softmax_cross_entropy(logits, targets, ignore_index=-100):
         If dtypes, devices or shapes do not fit, or a target is out of range (on CUDA finding
         that out would mean to wait for the device: there the loss is NaN).
     """
-    logits = check_floats(logits, "logits")
+    logits = check_floats(logits, "logits", halves=True)
     if logits.ndim < 1:
         raise ValueError("logits: expected (..., V), got ()")
     device, classes = device_of(logits), logits.shape[-1]

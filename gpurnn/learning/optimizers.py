@@ -1,14 +1,19 @@
 """Optimizers: PyTorch's names, defaults and formulas, over anything with `params` and `grads`.
 
 An optimizer holds the layer, not its arrays, and updates them in place: one kernel launch a
-parameter. Its own arrays lie where the parameters lie, and follow them.
+parameter. Its own arrays lie where the parameters lie, and follow them. Parameters of 16 bits are
+rounded copies of float32 ones, the optimizer's slot "master"; its other arrays are float32 too.
 """
 
 import math
 from numbers import Real
 
-from gpurnn.arrays import device_of, kernels_of, module_of, to_device, to_numpy
+import numpy as np
+
+from gpurnn.arrays import device_of, is_half, kernels_of, module_of, to_device, to_numpy
 from gpurnn.kernels import maps
+
+MASTER = "master"
 
 
 def _number(name, value, low, high=math.inf, *, include_high=False):
@@ -38,10 +43,17 @@ class Optimizer:
         if not params:
             raise ValueError("layer: expected at least one parameter, got none")
         self._device = device_of(next(iter(params.values())))
-        zeros_like = module_of(self._device).zeros_like
-        self._state = {
-            name: tuple(zeros_like(parameter) for _ in slots) for name, parameter in params.items()
-        }
+        self._halves = any(is_half(parameter.dtype) for parameter in params.values())
+        if self._halves:
+            self.slots = (*slots, MASTER)
+        self._state = {name: self._slots_of(parameter) for name, parameter in params.items()}
+
+    def _slots_of(self, parameter):
+        dtype = np.dtype("float32") if self._halves else parameter.dtype
+        arrays = [module_of(self._device).zeros(parameter.shape, dtype) for _ in self.slots]
+        if self._halves:
+            arrays[-1][...] = parameter.astype(dtype)
+        return tuple(arrays)
 
     @property
     def lr(self):
@@ -66,7 +78,16 @@ class Optimizer:
             self._follow(device)
         apply_map = kernels_of(device).apply_map
         for name, kept in self._state.items():
-            apply_map(rule, (params[name], *kept, grads[name]), scalars)
+            if not self._halves:
+                apply_map(rule, (params[name], *kept, grads[name]), scalars)
+                continue
+            *kept, master = kept
+            parameter, gradient = params[name], grads[name].astype(master.dtype)
+            where = module_of(device).where
+            mine = parameter == master.astype(parameter.dtype)  # else others changed it
+            master[...] = where(mine, master, parameter.astype(master.dtype))
+            apply_map(rule, (master, *kept, gradient), scalars)
+            parameter[...] = master.astype(parameter.dtype)
 
     def _follow(self, device):
         """Move the state to the device to which the layer was moved."""

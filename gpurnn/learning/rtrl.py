@@ -1,6 +1,6 @@
 """Learning forward in time: exact real-time recurrent learning and its approximations."""
 
-from ..arrays import check_array, check_rng, check_size, module_of
+from ..arrays import check_array, check_rng, check_size, is_half, module_of
 from ..kernels.influence import Columns, Local
 from ..layers.recurrent import Recurrent
 from ..layers.scans import ScanStack
@@ -47,8 +47,9 @@ class RTRL:
     TypeError
         If `layer` is no recurrent layer.
     ValueError
-        If it has several layers or directions, weights of the cell's own (peepholes), zoneout or
-        recurrent dropout; if the method is unknown or not of the cell.
+        If it has float16 or bfloat16 parameters, several layers or directions, weights of the
+        cell's own (peepholes), zoneout or recurrent dropout; if the method is unknown or not of
+        the cell.
     """
 
     def __init__(self, layer, batch_size, method="exact", *, rng=None):
@@ -127,6 +128,8 @@ def _check_layer(layer):
         raise TypeError(f"layer: expected a recurrent layer, got {type(layer).__name__}")
     if isinstance(layer, ScanStack):
         raise TypeError(f"layer: expected one with recurrent weights, got {type(layer).__name__}")
+    if is_half(layer.dtype):
+        raise ValueError(f"layer: expected float32 or float64, got {layer.dtype}")
     if layer.num_layers > 1 or layer.bidirectional:
         raise ValueError(
             f"layer: expected one layer and one direction, got {layer.num_layers} layers"

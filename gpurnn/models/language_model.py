@@ -24,6 +24,8 @@ class LanguageModel(Assembly):
     "recurrent.weight_ih_l0", "output.weight" and so on.
     """
 
+    takes_halves = True
+
     def __init__(
         self, vocabulary_size, embedding_size, hidden_size, cell="lstm", num_layers=1,
         dropout=0.0, dtype="float32", device="cpu", rng=None,

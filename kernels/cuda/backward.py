@@ -4,7 +4,8 @@ Time runs against the forward pass. A step first completes the gradient by its n
 the later step left in `carry` (S, B, H), plus that step's product of gate gradients and
 recurrent weights, plus dy. Gate gradients dxg, dhg are (T, B, G, H), one array where the cell
 does not tell them apart; past a sequence's end they are zero. dweights (T, B, W, H) are the
-gradients by the cell's own weights, left alone past the ends.
+gradients by the cell's own weights, left alone past the ends. With a dtype of 16 bits `carry`,
+`carried`, the history and the tape are float32, gates' and weights' gradients are of 16.
 """
 
 from functools import cache
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..signatures import backward_of, gate_backward_of
 from ..specialise import specialise, text_of_cell
-from .device import INTEGER, INTEGERS, cuda, floats, inlined
+from .device import INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
@@ -66,9 +67,9 @@ def backward_step(cell, dtype):
         put_states(carry, at, carry_plane, dstate)
         put_weights(dweights, b * weight_count * hidden + j, hidden, by_weights)
 
-    f, i = floats(dtype), INTEGER
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, i, f, f, more, f, i, f, f, i, f, f, i, f, f, f)
+    types = (i, INTEGERS, i, i, i, f, f, more, f, i, s, s, i, s, s, i, f, f, f)
     return Kernel(f"backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -112,9 +113,9 @@ def late_backward_step(cell, dtype):
         put_carried(carried, b * carried_count * hidden + j, hidden, passed)
         put_states(carry, at, carry_plane, dstate)
 
-    f, i = floats(dtype), INTEGER
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, i, f, f, more, f, i, f, f, i, f, f, i, f, f)
+    types = (i, INTEGERS, i, i, i, f, f, more, f, i, s, s, i, s, s, i, f, s)
     return Kernel(f"late_backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -158,8 +159,8 @@ def gate_backward_step(cell, dtype):
         put_early(dg, gates_at + j, hidden, da)
         put_states(carry, at, carry_plane, plus(states(carry, at, carry_plane), dstate))
 
-    f, i = floats(dtype), INTEGER
-    types = (i, INTEGERS, i, i, f, types_of_extras(cell, dtype), f, i, f, f, i, f, f)
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
+    types = (i, INTEGERS, i, i, f, types_of_extras(cell, dtype), s, i, s, s, i, f, s)
     return Kernel(f"gate_backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -177,6 +178,6 @@ def last_backward_step(cell, dtype):
         if present and j < hidden:
             carry[b * hidden + j] += through
 
-    f, i = floats(dtype), INTEGER
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     identity = f"last_backward_step {gate_count} {early_count} {dtype}"
-    return Kernel(identity, backward, (i, i, f, f, f))
+    return Kernel(identity, backward, (i, i, f, f, s))

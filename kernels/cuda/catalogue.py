@@ -40,18 +40,24 @@ _SCANS = [scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM]
 _JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
-def cell_kernels(cell, dtype):
-    """The stepwise kernels of a cell."""
+def step_kernels(cell, dtype):
+    """The stepwise kernels of a cell, which 16-bit numbers have too."""
     two_phase = (
         forward.gate_step, forward.late_step,
         backward.late_backward_step, backward.gate_backward_step,
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
-    if not cell.extras:  # which learn forward in time
-        online = (online_step.gate_kernel, online_step.late_kernel)
-        steps += online if cell.late else (online_step.one_phase_kernel,)
     return [step(cell, dtype) for step in steps]
+
+
+def cell_kernels(cell, dtype):
+    """The stepwise kernels of a cell, and those that learn forward in time."""
+    online = ()
+    if not cell.extras:
+        two_phase = (online_step.gate_kernel, online_step.late_kernel)
+        online = two_phase if cell.late else (online_step.one_phase_kernel,)
+    return step_kernels(cell, dtype) + [step(cell, dtype) for step in online]
 
 
 def persistent_kernels(cell, dtype, capability):

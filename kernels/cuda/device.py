@@ -1,4 +1,4 @@
-"""The one place that names the CUDA compiler: everything else takes `cuda` from here."""
+"""The one place that names the CUDA compiler, `halves` apart: the rest takes `cuda` from here."""
 
 from functools import cache
 from importlib.metadata import version
@@ -7,9 +7,12 @@ import numpy as np
 from numba import cuda, types
 from numba.cuda.extending import intrinsic
 
+from .halves import HalfPointer
+
 __all__ = [
     "COMPILER",
     "ELEMENTS",
+    "HALVES",
     "INTEGER",
     "INTEGERS",
     "compile_ptx",
@@ -18,13 +21,28 @@ __all__ = [
     "inlined",
     "intrinsic",
     "why_not",
+    "working",
 ]
 
 COMPILER = f"numba-cuda {version('numba-cuda')}"
 """What turns kernels into PTX."""
 
-ELEMENTS = {np.dtype("float32"): types.float32, np.dtype("float64"): types.float64}
-"""Numba's type of each dtype that kernels have."""
+HALVES = [np.dtype("float16")]
+"""What is stored in 16 bits; see `halves`."""
+
+try:
+    import ml_dtypes
+
+    HALVES.append(np.dtype(ml_dtypes.bfloat16))
+except ImportError:  # then nobody has arrays of bfloat16 either
+    pass
+
+ELEMENTS = {
+    np.dtype("float32"): types.float32,
+    np.dtype("float64"): types.float64,
+    **{half: types.float32 for half in HALVES},
+}
+"""Numba's type of what kernels compute with, for each dtype that they have."""
 
 INTEGER = types.int64
 INTEGERS = types.CPointer(types.int64)
@@ -32,7 +50,14 @@ INTEGERS = types.CPointer(types.int64)
 
 def floats(dtype):
     """Numba's type of a pointer to numbers of a dtype."""
-    return types.CPointer(ELEMENTS[np.dtype(dtype)])
+    dtype = np.dtype(dtype)
+    return HalfPointer(dtype.name) if dtype in HALVES else types.CPointer(ELEMENTS[dtype])
+
+
+def working(dtype):
+    """The dtype of states, of what a tape keeps and of scalars: float32 for 16 bits."""
+    dtype = np.dtype(dtype)
+    return np.dtype("float32") if dtype in HALVES else dtype
 
 
 def inlined(function):

@@ -8,7 +8,7 @@ from numba import types
 
 from ..random import random_24_bits
 from ..specialise import specialise, text_of
-from .device import ELEMENTS, INTEGER, cuda, floats, inlined
+from .device import ELEMENTS, INTEGER, cuda, floats, inlined, working
 from .functions import REPLACEMENTS
 from .launching import Kernel
 from .tuples import gather_each, scatter_each
@@ -51,12 +51,13 @@ def apply_map(function, arrays, scalars):
     dtype, size = arrays[0].dtype, arrays[0].size
     written = _values_written(function, len(arrays), len(scalars))
     run = map_kernel(function, dtype, len(arrays), len(scalars), written)
-    run(_grid(size), (THREADS, 1, 1), *arrays, *(dtype.type(s) for s in scalars), size)
+    run(_grid(size), (THREADS, 1, 1), *arrays, *map(working(dtype).type, scalars), size)
 
 
 def sum_of_squares(array):
     """Sum of the squares of all numbers, a 0-d float64 array."""
-    return cupy.square(array.reshape(-1)).sum(dtype=np.float64)
+    numbers = array.reshape(-1).astype(working(array.dtype), copy=False)
+    return cupy.square(numbers).sum(dtype=np.float64)
 
 
 @cache
@@ -81,7 +82,7 @@ def dropout(x, rate, seed):
     The same seed drops the same numbers, on every device: the backward pass is the same call.
     """
     y = cupy.empty_like(x)
-    threshold, scale = np.uint64(rate * 2**24), x.dtype.type(1 / (1 - rate))
+    threshold, scale = np.uint64(rate * 2**24), working(x.dtype).type(1 / (1 - rate))
     kernel = dropout_kernel(x.dtype)
     kernel(_grid(x.size), (THREADS, 1, 1), x, y, x.size, threshold, scale, np.uint64(seed))
     return y
@@ -105,7 +106,7 @@ def mask_kernel(dtype):
 def random_mask(shape, rate, value, seed, dtype):
     """An array with a share `rate` of zeros and `value` elsewhere: those that `dropout` keeps."""
     mask = cupy.empty(shape, dtype)
-    threshold, value = np.uint64(rate * 2**24), mask.dtype.type(value)
+    threshold, value = np.uint64(rate * 2**24), working(mask.dtype).type(value)
     kernel = mask_kernel(mask.dtype)
     kernel(_grid(mask.size), (THREADS, 1, 1), mask, mask.size, threshold, value, np.uint64(seed))
     return mask

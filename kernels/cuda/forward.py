@@ -4,6 +4,9 @@ Layouts (all C-contiguous): xg (T, B, G, H) products with the input; history (S,
 states; tape (T, B, R, H) what the cell saves; gated and kept (B, K, H) of two-phase cells. The
 host passes pointers to step t's part. A sequence that has ended keeps its states, so that the
 last slot holds everybody's final state. For `extras` see `extras`.
+
+Of 16 bits are the layer's own numbers and what large products take: xg, weights, biases, y,
+gated. The history, the tape and `kept` are float32 then (see `device.working`).
 """
 
 from functools import cache
@@ -12,7 +15,7 @@ import numpy as np
 
 from ..signatures import forward_of, gate_of
 from ..specialise import specialise, text_of_cell
-from .device import INTEGER, INTEGERS, cuda, floats, inlined
+from .device import INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
@@ -60,9 +63,9 @@ def forward_step(cell, dtype):
         if keep:
             saves(tape, b * saved_count * hidden + j, hidden, saved)
 
-    f, i = floats(dtype), INTEGER
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, f, f, f, f, more, f, f, i, f, i, f, i)
+    types = (i, INTEGERS, i, i, f, f, f, f, more, s, s, i, f, i, s, i)
     return Kernel(f"forward_step {text_of_cell(cell)} {dtype}", forward, types)
 
 
@@ -93,8 +96,8 @@ def gate_step(cell, dtype):
         gated[at] = value
         keeps(kept, b * kept_count * hidden + j, hidden, passed)
 
-    f, i = floats(dtype), INTEGER
-    types = (i, i, i, f, f, f, f, types_of_extras(cell, dtype), f, i, f, f)
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
+    types = (i, i, i, f, f, f, f, types_of_extras(cell, dtype), s, i, f, s)
     return Kernel(f"gate_step {text_of_cell(cell)} {dtype}", gate, types)
 
 
@@ -139,7 +142,7 @@ def late_step(cell, dtype):
         if keep:
             saves(tape, b * saved_count * hidden + j, hidden, saved)
 
-    f, i = floats(dtype), INTEGER
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, f, f, f, f, more, f, f, f, f, i, f, i, f, i)
+    types = (i, INTEGERS, i, i, f, f, f, f, more, f, s, s, s, i, f, i, s, i)
     return Kernel(f"late_step {text_of_cell(cell)} {dtype}", forward, types)

@@ -6,7 +6,7 @@ from functools import cache
 import cupy
 import numpy as np
 
-from .device import INTEGER, INTEGERS, cuda, floats
+from .device import INTEGER, INTEGERS, cuda, floats, working
 from .launching import Kernel
 
 WARP, WARPS = 32, 4  # a warp has a row of logits
@@ -54,18 +54,21 @@ def softmax_kernel(dtype):
                 loss = math.log(total) + largest - logits[first + target]
             losses[row] = loss
 
-    f, i = floats(dtype), INTEGER
-    return Kernel(f"softmax_cross_entropy {dtype}", run, (i, i, f, INTEGERS, i, INTEGERS, f, f))
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
+    return Kernel(f"softmax_cross_entropy {dtype}", run, (i, i, f, INTEGERS, i, INTEGERS, f, s))
 
 
 def softmax_cross_entropy(logits, targets, ignored):
-    """logits (N, V), targets (N,) -> mean loss (0-d), dlogits. NaN if all targets are ignored."""
+    """logits (N, V), targets (N,) -> mean loss (0-d), dlogits. NaN if all targets are ignored.
+
+    The loss of logits of 16 bits is a float32.
+    """
     rows, classes = logits.shape
     targets = targets.astype(np.int64, copy=False)
     counted = (targets != ignored).sum()
-    dlogits, losses = cupy.empty_like(logits), cupy.empty(rows, logits.dtype)
+    dlogits, losses = cupy.empty_like(logits), cupy.empty(rows, working(logits.dtype))
     softmax_kernel(logits.dtype)(
         (-(-rows // WARPS), 1, 1), (WARP, WARPS, 1),
         rows, classes, logits, targets, ignored, counted, dlogits, losses,
     )  # fmt: skip
-    return (losses.sum(dtype=np.float64) / counted).astype(logits.dtype), dlogits
+    return (losses.sum(dtype=np.float64) / counted).astype(losses.dtype), dlogits

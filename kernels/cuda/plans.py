@@ -54,8 +54,11 @@ def tile_heights(dtype, capability, late=0):
     """The heights of tiles that registers hold on devices of a compute capability.
 
     Before 9.0 the assembler takes more registers for the same text and spills larger ones, and
-    of two-phase cells, whose loops hold more, still smaller ones.
+    of two-phase cells, whose loops hold more, still smaller ones. Numbers of 16 bits have none:
+    the persistent schedule does not run them.
     """
+    if dtype.itemsize == 2:
+        return ()
     if capability >= (9, 0):
         return (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
     if dtype.itemsize == 8:

@@ -6,7 +6,7 @@ import cupy
 import numpy as np
 from numba import types
 
-from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats
+from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, working
 from .launching import Kernel
 
 COUNTERS = types.CPointer(types.uint32)
@@ -55,15 +55,16 @@ def prepare_kernel(dtype):
         if i < one_count:
             ones[i] = 1
 
-    f, i = floats(dtype), INTEGER
-    signature = (i, i, i, f, i, i, f, i, i, i, INTEGERS, COUNTERS, i, f, i)
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
+    signature = (i, i, i, f, i, i, s, i, i, i, INTEGERS, COUNTERS, i, f, i)
     return Kernel(f"prepare {dtype}", run, signature)
 
 
 def prepare(state, history, slot, scratch, steps=0, ones=None):
     """Copy a state (S, B, H) to a slot of a history (S, slots, B, pitch); make all else ready.
 
-    That is: counters at zero; with `steps`, sequences that end there; ones in `ones`.
+    That is: counters at zero; with `steps`, sequences that end there; ones in `ones`, which has
+    the state's dtype. The history's is `working` of it.
     """
     state_count, batch, hidden = state.shape
     by_state, by_row, _ = state.strides
@@ -73,7 +74,7 @@ def prepare(state, history, slot, scratch, steps=0, ones=None):
     prepare_kernel(state.dtype)(
         (-(-most // THREADS), 1, 1), (THREADS, 1, 1),
         state_count, batch, hidden, state.data.ptr, by_state // itemsize, by_row // itemsize,
-        history.data.ptr + slot * slot_size * itemsize, slots * slot_size, pitch, steps,
+        history.data.ptr + slot * slot_size * history.itemsize, slots * slot_size, pitch, steps,
         scratch.ends, scratch.counters, scratch.counter_count,
         ones.data.ptr if one_count else 0, one_count,
     )  # fmt: skip

@@ -3,6 +3,9 @@
 One product gives the inputs' part of all steps; then the steps run by the schedule chosen; on
 the way back one product each gives the gradients by the inputs and the weights of all steps.
 Nothing here waits for the device or reads from it.
+
+With a dtype of 16 bits all steps keep their states in float32. Hidden states are rounded to 16 bits
+where they go out (y, the final state) and where the large product for dw_hh takes them.
 """
 
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ import numpy as np
 
 from . import persistent, schedules, stepwise
 from .cublas import multiply
+from .device import working
 from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
 from .stepping import Stepper
@@ -46,7 +50,7 @@ class Recurrence:
 
     def __init__(self, cell, input_size, hidden_size, dtype):
         self.cell, self.inputs, self.hidden = cell, input_size, hidden_size
-        self.dtype = np.dtype(dtype)
+        self.dtype, self._states_dtype = np.dtype(dtype), working(dtype)
         self._early = (cell.gates - cell.late) * hidden_size  # rows of the early gates' weights
 
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
@@ -67,10 +71,12 @@ class Recurrence:
         multiply(_matrix(x), w_ih.T, xg)
         kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
-        history = self._rows((cell.states, slots, batch), plans)
-        saved = cupy.empty((steps, batch, cell.saved, hidden), self.dtype) if keep else None
+        history = self._rows((cell.states, slots, batch), plans, self._states_dtype)
+        saved = None
+        if keep:
+            saved = cupy.empty((steps, batch, cell.saved, hidden), self._states_dtype)
         gated = self._rows((kept_steps, batch), plans) if cell.late else None
-        kept = self._passed(batch, cell.kept)
+        kept = self._passed(batch, cell.kept, self._states_dtype)
         scratch = Scratch(plans[0].counters if plans else 0, batch, lengths)
         prepare(state, history, first, scratch, steps if lengths is None else 0)
         run = (
@@ -82,6 +88,7 @@ class Recurrence:
             stepwise.run_forward(cell, *run)
         final = history[:, last]
         final = final if final.shape[2] == hidden else final[:, :, :hidden]
+        final = final.astype(self.dtype, copy=False)
         if not keep:
             return final, None
         ragged = lengths is not None
@@ -105,10 +112,10 @@ class Recurrence:
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         dxg = self._rows((steps, batch, cell.gates), tape.plan)
         dhg = self._rows((steps, batch, cell.gates), tape.plan) if cell.apart else dxg
-        carry = cupy.empty((cell.states, 1, batch, self.hidden), self.dtype)
+        carry = cupy.empty((cell.states, 1, batch, self.hidden), self._states_dtype)
         ones = cupy.empty((1, steps * batch), self.dtype)
-        dweights = self._passed(steps * batch, len(cell.weights))
-        carried = self._passed(batch, cell.carried)
+        dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
+        carried = self._passed(batch, cell.carried, self._states_dtype)
         scratch = Scratch(tape.plan.counters if tape.plan else 0)
         scratch.ends = tape.scratch.ends
         prepare(dstate, carry, 0, scratch, ones=ones)
@@ -128,17 +135,17 @@ class Recurrence:
                 self._add_own_gradients(dweights, tape, ones, grads[4:])
 
         after(multiply_all_steps)
-        return carry.reshape(dstate.shape)
+        return carry.reshape(dstate.shape).astype(self.dtype, copy=False)
 
-    def _rows(self, shape, plan):
+    def _rows(self, shape, plan, dtype=None):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
         pitch = padded(self.hidden, self.dtype) if plan else self.hidden
         allocate = cupy.empty if pitch == self.hidden else cupy.zeros
-        return allocate((*shape, pitch), self.dtype)
+        return allocate((*shape, pitch), dtype or self.dtype)
 
-    def _passed(self, rows, count):
+    def _passed(self, rows, count, dtype):
         """Room for `count` numbers a unit in so many rows, or None for none."""
-        return cupy.empty((rows, count, self.hidden), self.dtype) if count else None
+        return cupy.empty((rows, count, self.hidden), dtype) if count else None
 
     def _gates(self, gates):
         """(T, B, G, pitch) as (T B, G H)."""
@@ -159,6 +166,7 @@ class Recurrence:
         first = batch if tape.reverse else 0
         rows = slice(first, first + steps * batch)
         previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
+        previous = previous.astype(self.dtype, copy=False)
         multiply(dxg, w_ih, _matrix(dx), add=resume)
         dw_ih, dw_hh, db_ih, db_hh = grads[:4]
         multiply(dxg.T, _matrix(x), dw_ih, add=True)

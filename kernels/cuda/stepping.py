@@ -3,6 +3,7 @@
 import cupy
 
 from .cublas import multiply
+from .device import working
 from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
 from .preparing import Scratch, prepare
@@ -18,14 +19,16 @@ class Stepper:
 
     def __init__(self, cell, state):
         _, batch, hidden = state.shape
-        dtype = state.dtype
-        self._cell, self._state, self._new = cell, state, cupy.empty_like(state)
+        dtype, states_dtype = state.dtype, working(state.dtype)
+        self._cell, self._state = cell, state
+        self._old = state if dtype == states_dtype else cupy.empty(state.shape, states_dtype)
+        self._new = cupy.empty_like(self._old)
         self._xg = cupy.empty((batch, cell.gates * hidden), dtype)
         self._no_bias = cupy.zeros(cell.gates * hidden, dtype)
         self._gated = cupy.empty((batch, hidden), dtype)
-        self._kept = cupy.empty((batch, cell.kept, hidden), dtype)
+        self._kept = cupy.empty((batch, cell.kept, hidden), states_dtype)
         self._scratch = Scratch(0, batch)
-        prepare(state, state[:, None], 0, self._scratch, steps=1)
+        prepare(state, self._old[:, None], 0, self._scratch, steps=1)
         self._early_bytes = (cell.gates - cell.late) * hidden * state.itemsize
         self._step = (late_step if cell.late else forward_step)(cell, dtype)
         self._gate = gate_step(cell, dtype) if cell.late else None
@@ -35,7 +38,7 @@ class Stepper:
         w_ih, w_hh, *biases = weights
         multiply(x[0], w_ih.T, self._xg)
         _, batch, hidden = self._state.shape
-        old, new, xg = self._state.data.ptr, self._new.data.ptr, self._xg.data.ptr
+        old, new, xg = self._old.data.ptr, self._new.data.ptr, self._xg.data.ptr
         b_ih, b_hh = (self._no_bias.data.ptr if b is None else b.data.ptr for b in biases)
         fixed, late, more = (b_ih, b_hh, w_hh.data.ptr), (), as_arguments(extras)
         if self._cell.late:
@@ -49,4 +52,6 @@ class Stepper:
             self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *more, *late,
             old, new, self._size, y.data.ptr, hidden, new, 0,
         )  # fmt: skip
-        self._state.data.copy_from_device_async(self._new.data, self._new.nbytes)
+        self._old.data.copy_from_device_async(self._new.data, self._new.nbytes)
+        if self._old is not self._state:
+            self._state[...] = self._new

@@ -8,7 +8,7 @@ tile is read without bank conflicts, the states' as a broadcast.
 
 from functools import cache
 
-from .device import ELEMENTS, cuda, inlined
+from .device import ELEMENTS, cuda, inlined, working
 from .tuples import add_products, repeat
 
 COLUMNS, ROWS = 32, 8
@@ -27,7 +27,7 @@ def gates_product(count, dtype):
     a[row + k] * w[(g hidden + unit) depth + k]: a state times the transposed weights."""
     element = ELEMENTS[dtype]
     pitch = COLUMNS + 1  # a column more than needed puts a column's numbers into different banks
-    fits = count * pitch * 32 * dtype.itemsize <= _SHARED_BYTES
+    fits = count * pitch * 32 * working(dtype).itemsize <= _SHARED_BYTES
     slice_ = 32 if fits else 8
     tile_size, row_size, threads = count * slice_ * pitch, ROWS * slice_, COLUMNS * ROWS
     accumulate, zeros = add_products(count), repeat(count)
