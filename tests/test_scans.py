@@ -139,7 +139,7 @@ def test_stands_in_a_stack_with_other_layers():
 def test_the_outputs_are_the_callers_to_change():
     layer = _made("MinGRU", 4, 4, dtype="float64")
     x = np.random.default_rng(0).standard_normal((5, 2, 4))
-    (y, _, backward), (changed, _, backward_of_changed) = layer.forward(x), layer.forward(x)
+    (_, _, backward), (changed, _, backward_of_changed) = layer.forward(x), layer.forward(x)
     changed += x  # as a residual connection does
     np.testing.assert_array_equal(backward(x)[0], backward_of_changed(x)[0])
 
