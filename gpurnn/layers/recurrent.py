@@ -31,7 +31,8 @@ class Recurrent(SequenceLayer, Layer):
     recurrent_dropout : float
         Share of the hidden state that `forward` hides from the recurrent product, the same
         units of a sequence at all steps (Gal & Ghahramani 2016); the others are divided by
-        1 - recurrent_dropout. The cell itself, and the outputs, keep the whole state.
+        1 - recurrent_dropout. The cell itself, and the outputs, keep the whole state. Each call
+        of `forward` draws anew: with truncated back-propagation, each chunk.
     batch_first : bool
         Sequences are (B, T, ...) instead of (T, B, ...).
     recompute : None or int
