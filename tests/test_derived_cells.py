@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpurnn
+from bench.own_cell import gru
 from gpurnn.kernels.mathematics import (
     absolute,
     exp,
@@ -17,13 +18,6 @@ from gpurnn.kernels.mathematics import (
     tanh,
 )
 from tests.cases import assert_close, get, put
-
-
-def gru(x, h, state):
-    r = sigmoid(x[0] + h[0])
-    z = sigmoid(x[1] + h[1])
-    n = tanh(x[2] + r * h[2])
-    return n + z * (state[0] - n)
 
 
 def lstm(x, h, state):

@@ -194,24 +194,33 @@ def _check_derivatives(cell, points, rng):
         for group, parts in inputs.items()
         for i in range(len(parts))
     }
-    names, largest = [f"new[{i}]" for i in range(cell.states)] + ["gated"], 0.0
-    for number, output in enumerate(outputs):
+    names = [f"new[{i}]" for i in range(cell.states)] + ["gated"]
+    errors = []
+    for number in range(len(outputs)):
         seeds = tuple(np.full(points, float(k == number)) for k in range(len(outputs)))
         gradients = _backward(cell, inputs, outputs, saved, seeds)
-        for group, parts in gradients.items():
-            for i, got in enumerate(parts):
-                expected = slopes[group, i][number]
-                errors = np.abs(got - expected) / np.maximum(1, np.abs(expected))
-                worst = np.argmax(errors)
-                # Written so that NaN is wrong too.
-                if not errors[worst] <= _TOLERANCE:
-                    where = {g: [float(a[worst]) for a in p] for g, p in inputs.items() if p}
-                    raise ValueError(
-                        f"backward: the derivative of {names[number]} by {group}[{i}]: expected "
-                        f"{expected[worst]:.8g}, got {got[worst]:.8g}, at {where}"
-                    )
-                largest = max(largest, float(errors[worst]))
-    return largest
+        errors += [
+            _error(f"{names[number]} by {group}[{i}]", got, slopes[group, i][number], inputs)
+            for group, parts in gradients.items()
+            for i, got in enumerate(parts)
+        ]
+    return max(errors)
+
+
+def _error(what, got, expected, inputs):
+    """The largest error of a derivative; ValueError if it is no rounding."""
+    errors = np.abs(got - expected) / np.maximum(1, np.abs(expected))
+    worst = np.argmax(errors)
+    # Written so that NaN is wrong too.
+    if not errors[worst] <= _TOLERANCE:
+        where = {
+            group: [float(a[worst]) for a in parts] for group, parts in inputs.items() if parts
+        }
+        raise ValueError(
+            f"backward: the derivative of {what}: expected {expected[worst]:.8g}, got "
+            f"{got[worst]:.8g}, at {where}"
+        )
+    return float(errors[worst])
 
 
 def _check_layer(cell, device, rng):

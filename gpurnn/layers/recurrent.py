@@ -210,16 +210,18 @@ class Recurrent(SequenceLayer, Layer):
         layers, directions = range(self.num_layers), range(self.directions)
         apart = self.bidirectional and kernels.directions_apart(batch)
         dropped = keep and self.recurrent_dropout > 0
-        each = kernels.run_side_by_side if apart else kernels.run_together
-        if self.recompute or dropped:  # these read each direction's results at once
-            each = kernels.run_side_by_side if apart else map
+        each = map  # recomputing and dropping read each direction's results at once
+        if apart:
+            each = kernels.run_side_by_side
+        elif not self.recompute and not dropped:
+            each = kernels.run_together
         weights = [self._weights(layer, d) for layer in layers for d in directions]
         finals, tapes, seeds = [], [], []
         for layer in layers:
             if layer and keep and self.dropout:
                 seeds.append(int(self.rng.integers(2**63)))
                 x = kernels.dropout(x, self.dropout, seeds[-1])
-            y = allocate((steps, batch, hidden * self.directions), self.dtype)
+            y = allocate((steps, batch, self.output_size), self.dtype)
             extras = [
                 self._training_extras(layer, d, steps, batch) if keep else self._extras(layer, d)
                 for d in directions
@@ -241,7 +243,7 @@ class Recurrent(SequenceLayer, Layer):
             return self._outward(y), final, None
 
         def backward(dy, dstate=None):
-            dy = self._check_sequences(dy, "dy", hidden * self.directions, (steps, batch))
+            dy = self._check_sequences(dy, "dy", self.output_size, (steps, batch))
             dstates = self._check_state(dstate, "dstate", batch)
             dinitial = [None] * len(weights)
             for layer in reversed(layers):

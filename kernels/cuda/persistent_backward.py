@@ -19,7 +19,14 @@ from .functions import REPLACEMENTS
 from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
-from .persistent_phase import add_sums, load_units, of_direction, own_counter, phase_product
+from .persistent_phase import (
+    add_sums,
+    load_units,
+    of_direction,
+    own_counter,
+    own_units,
+    phase_product,
+)
 from .preparing import COUNTERS
 from .tuples import add_at, gather, repeat, scatter
 
@@ -82,10 +89,8 @@ def persistent_backward(cell, tile_rows, dtype):
     ):  # fmt: skip
         reverse, w_hh, _, _, _, _, _, _, dhg, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
-        unit, row, depth = thread % units, thread // units, gate_count * pitch
-        first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
-        last_row, j = min(first_row + group_rows, batch), first_unit + unit
+        nothing, counter, depth = element(0), own_counter(), gate_count * pitch
+        unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         a = column_tiles * COLUMNS * chunks * column_size
         sums = a + rows * chunks * chunk
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden

@@ -19,7 +19,14 @@ from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_backward import backward_types, read_step
 from .persistent_block import COLUMNS, arrive, wait
-from .persistent_phase import add_sums, load_units, of_direction, own_counter, phase_product
+from .persistent_phase import (
+    add_sums,
+    load_units,
+    of_direction,
+    own_counter,
+    own_units,
+    phase_product,
+)
 from .tuples import add, gather, repeat, scatter
 
 
@@ -51,10 +58,8 @@ def persistent_late_backward(cell, tile_rows, dtype):
     ):  # fmt: skip
         reverse, w_hh, _, _, _, _, _, _, _, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
-        unit, row, blocks = thread % units, thread // units, cuda.gridDim.x
-        first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
-        last_row, j = min(first_row + group_rows, batch), first_unit + unit
+        nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
+        unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         depth, early_depth, late_depth = gate_count * pitch, early_count * pitch, late_count * pitch
         early_chunks, late_chunks = (
             (early_depth + chunk - 1) // chunk,

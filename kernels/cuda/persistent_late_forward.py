@@ -19,7 +19,14 @@ from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_forward import finish_step, forward_types
-from .persistent_phase import add_sums, load_gates, of_direction, own_counter, phase_product
+from .persistent_phase import (
+    add_sums,
+    load_gates,
+    of_direction,
+    own_counter,
+    own_units,
+    phase_product,
+)
 from .tuples import add, gather, repeat, scatter
 
 
@@ -50,10 +57,8 @@ def persistent_late_forward(cell, tile_rows, dtype):
     ):  # fmt: skip
         reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        thread, nothing, counter = cuda.threadIdx.x, element(0), own_counter()
-        unit, row, blocks = thread % units, thread // units, cuda.gridDim.x
-        first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
-        last_row, j = min(first_row + group_rows, batch), first_unit + unit
+        nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
+        unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         early_units, tile_size = early_count * units, chunks * COLUMNS * column_size
         early_tiles, late_tiles = early_units // COLUMNS, late_count * units // COLUMNS
         w_late, a = early_tiles * tile_size, (early_tiles + late_tiles) * tile_size

@@ -24,6 +24,16 @@ def own_counter():
     return (cuda.blockIdx.z * cuda.gridDim.y + cuda.blockIdx.y) * COUNTER_PITCH
 
 
+@inlined
+def own_units(units, group_rows, batch):
+    """(unit and row of a pass that the thread has; the block's first unit, first row and the row
+    after its last; the thread's unit of all)."""
+    unit, row = cuda.threadIdx.x % units, cuda.threadIdx.x // units
+    first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
+    last_row = min(first_row + group_rows, batch)
+    return unit, row, first_unit, first_row, last_row, first_unit + unit
+
+
 @cache
 def load_gates(gate_count, dtype):
     """A function by which the block brings its units' weights and biases to shared memory.

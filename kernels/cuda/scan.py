@@ -28,9 +28,30 @@ MOST_CHUNKS = 64  # a thread goes through the summaries of all chunks before its
 
 
 @inlined
-def _bounds(chunk, chunks, length):
-    """The steps of a chunk of a sequence, counted in the order in which it is run."""
-    return length * chunk // chunks, length * (chunk + 1) // chunks
+def _share(unit, hidden, lengths):
+    """(sequence, its unit, its length, first step, last) of a thread's unit of all sequences.
+
+    Steps, those of the thread's chunk, are counted in the order in which they are run.
+    """
+    chunk, chunks, b = cuda.blockIdx.y, cuda.gridDim.y, unit // hidden
+    length = lengths[b]
+    first, last = length * chunk // chunks, length * (chunk + 1) // chunks
+    return b, unit % hidden, length, first, last
+
+
+@inlined
+def _summarise(summaries, unit, units, p, s):
+    """What the thread's chunk makes of any number h: p h + s."""
+    chunk, chunks = cuda.blockIdx.y, cuda.gridDim.y
+    summaries[chunk * units + unit] = p
+    summaries[(chunks + chunk) * units + unit] = s
+
+
+@inlined
+def _apply_summary(h, summaries, unit, units, chunk):
+    """What a chunk makes of h."""
+    p = summaries[chunk * units + unit]
+    return p * h + summaries[(cuda.gridDim.y + chunk) * units + unit]
 
 
 @inlined
@@ -49,21 +70,17 @@ def summary_kernel(cell, dtype):
     read, coefficients = _tools(cell)
 
     def run(gates, pitch, batch, hidden, lengths, reverse, summaries):
-        unit, chunk, chunks = cuda.grid(1), cuda.blockIdx.y, cuda.gridDim.y
-        units = batch * hidden
+        unit, units = cuda.grid(1), batch * hidden
         if unit >= units:
             return
-        b, u = unit // hidden, unit % hidden
-        length = lengths[b]
-        first, last = _bounds(chunk, chunks, length)
+        b, u, length, first, last = _share(unit, hidden, lengths)
         s = type(summaries[0])(0)
         p = type(summaries[0])(1)
         for k in range(first, last):
             at = _row(k, length, reverse, batch, b) * pitch + u
             a, new = coefficients(read(gates, at))
             p, s = p * a, a * s + new
-        summaries[chunk * units + unit] = p
-        summaries[(chunks + chunk) * units + unit] = s
+        _summarise(summaries, unit, units, p, s)
 
     f, i = floats(dtype), INTEGER
     signature = (types.UniTuple(f, cell.gates), i, i, i, INTEGERS, types.boolean, f)
@@ -82,12 +99,10 @@ def forward_kernel(cell, dtype):
         units = batch * hidden
         if unit >= units:
             return
-        b, u = unit // hidden, unit % hidden
-        length, h = lengths[b], initial[unit]
+        b, u, length, first, last = _share(unit, hidden, lengths)
+        h = initial[unit]
         for before in range(chunk):
-            p = summaries[before * units + unit]
-            h = p * h + summaries[(chunks + before) * units + unit]
-        first, last = _bounds(chunk, chunks, length)
+            h = _apply_summary(h, summaries, unit, units, before)
         for k in range(first, last):
             row = _row(k, length, reverse, batch, b)
             a, new = coefficients(read(gates, row * pitch + u))
@@ -108,21 +123,17 @@ def summary_back_kernel(cell, dtype):
     read, coefficients = _tools(cell)
 
     def run(gates, pitch, batch, hidden, lengths, reverse, summaries, dy, dy_pitch):
-        unit, chunk, chunks = cuda.grid(1), cuda.blockIdx.y, cuda.gridDim.y
-        units = batch * hidden
+        unit, units = cuda.grid(1), batch * hidden
         if unit >= units:
             return
-        b, u = unit // hidden, unit % hidden
-        length = lengths[b]
-        first, last = _bounds(chunk, chunks, length)
+        b, u, length, first, last = _share(unit, hidden, lengths)
         s = type(summaries[0])(0)
         p = type(summaries[0])(1)
         for k in range(last - 1, first - 1, -1):
             row = _row(k, length, reverse, batch, b)
             a, _ = coefficients(read(gates, row * pitch + u))
             p, s = p * a, a * (s + dy[row * dy_pitch + u])
-        summaries[chunk * units + unit] = p
-        summaries[(chunks + chunk) * units + unit] = s
+        _summarise(summaries, unit, units, p, s)
 
     f, i = floats(dtype), INTEGER
     signature = (types.UniTuple(f, cell.gates), i, i, i, INTEGERS, types.boolean, f, f, i)
@@ -144,12 +155,10 @@ def backward_kernel(cell, dtype):
         units = batch * hidden
         if unit >= units:
             return
-        b, u = unit // hidden, unit % hidden
-        length, carry = lengths[b], dfinal[unit]
+        b, u, length, first, last = _share(unit, hidden, lengths)
+        carry = dfinal[unit]
         for after in range(chunks - 1, chunk, -1):
-            p = summaries[after * units + unit]
-            carry = p * carry + summaries[(chunks + after) * units + unit]
-        first, last = _bounds(chunk, chunks, length)
+            carry = _apply_summary(carry, summaries, unit, units, after)
         for k in range(last - 1, first - 1, -1):
             row = _row(k, length, reverse, batch, b)
             if k > 0:
