@@ -1,0 +1,95 @@
+"""The tiles of a product's factors in shared memory: where each 16 bytes of them stand.
+
+A tile has one slice of the depth and lies as the factor does in global memory, so that it comes
+there 16 bytes at a time: either rows along the depth, each of `SLICE_BYTES`, or one row of all the
+tile's outer numbers for each number of the depth. Within a row the 16 bytes are permuted, so that
+eight that are stored or loaded at once meet in no bank.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from .device import intrinsic
+from .intrinsics import ACCESS_BYTES, lanes_of
+from .tensor_cores import INT32, shared_pointer
+
+SLICE_BYTES = 64
+"""Of the depth, in a slice: 4 accesses, or what two instructions of a tensor core take."""
+
+SLICE_CHUNKS = SLICE_BYTES // ACCESS_BYTES
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A tile of `size` rows of a, or columns of b; `tensor` if tensor cores multiply it."""
+
+    dtype: np.dtype
+    along_depth: bool
+    size: int
+    tensor: bool
+
+    @property
+    def lanes(self):
+        return lanes_of(self.dtype)
+
+    @property
+    def depth(self):
+        return SLICE_BYTES // self.dtype.itemsize
+
+    @property
+    def rows(self):
+        """Rows of the tile as it lies in memory."""
+        return self.size if self.along_depth else self.depth
+
+    @property
+    def chunks(self):
+        """16 bytes, of such a row."""
+        return SLICE_CHUNKS if self.along_depth else self.size // self.lanes
+
+    @property
+    def bytes(self):
+        return self.size * SLICE_BYTES
+
+    def place(self, builder, row, chunk):
+        """How far behind the tile's first byte a row's chunk stands; all are LLVM's int32."""
+        chunk = builder.xor(chunk, self._permutation(builder, row))
+        number = builder.add(builder.mul(row, _constant(self.chunks)), chunk)
+        return builder.mul(number, _constant(ACCESS_BYTES))
+
+    def _permutation(self, builder, row):
+        if self.along_depth:  # two rows are as wide as the banks
+            return builder.and_(builder.lshr(row, _constant(1)), _constant(SLICE_CHUNKS - 1))
+        if not self.tensor:  # neighbours are loaded from one row
+            return _constant(0)
+        if self.dtype.itemsize == 2:  # 8 rows' chunks are loaded at once
+            return builder.and_(row, _constant(7))
+        # Numbers of 4 rows, of two chunks each, are loaded at once.
+        return builder.shl(builder.and_(row, _constant(3)), _constant(1))
+
+    def load(self, builder, address, row, chunk, element, count):
+        """`count` values of LLVM type `element` from a chunk on."""
+        at = builder.add(address, self.place(builder, row, chunk))
+        vector = ir.VectorType(element, count)
+        loaded = builder.load(shared_pointer(builder, at, vector), align=ACCESS_BYTES)
+        return [builder.extract_element(loaded, _constant(i)) for i in range(count)]
+
+
+def _constant(value):
+    return ir.Constant(INT32, value)
+
+
+def place_of(factor):
+    """An intrinsic (row, chunk) -> `Factor.place`."""
+
+    @intrinsic
+    def place(typingctx, row, chunk):
+        def codegen(context, builder, signature, arguments):
+            row, chunk = arguments
+            return factor.place(builder, row, chunk)
+
+        return types.int32(types.int32, types.int32), codegen
+
+    return place
