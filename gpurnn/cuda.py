@@ -54,7 +54,7 @@ def schedule(name=None):
 
 
 def autotune(on=None):
-    """Whether the schedules of a shape are timed before "auto" first runs it.
+    """Whether the schedules and products of a shape are timed before "auto" first runs it.
 
     Off at first, since that takes up to a minute a shape, compiling included. What was timed is
     kept beside the compiled kernels, for each device and shape (steps rounded up to a power of
@@ -66,6 +66,37 @@ def autotune(on=None):
     from .kernels.cuda import schedules
 
     return schedules.autotune(on)
+
+
+def products(name=None):
+    """By what large products are made on CUDA: "auto", "cublas" or "own".
+
+    - "cublas": by cuBLAS, but for those recorded in a CUDA graph of yours, which are "own".
+    - "own": by this package's kernels: on compute capability 8.0 and later by tensor cores for
+      16 bits and, where allowed (see `allow_tf32`), for float32; else by FFMA.
+    - "auto": by whichever was quicker for such a shape when that was timed (see `autotune`), by
+      cuBLAS for shapes that never were.
+
+    With a name, sets it for this process. Returns what is set. Raises ValueError for other
+    names, RuntimeError where CUDA cannot be used.
+    """
+    require()
+    from .kernels.cuda import products
+
+    return products.products(name)
+
+
+def allow_tf32(on=None):
+    """Whether large products of float32 may round their factors to tf32, 10 bits behind the point.
+
+    Off at first, as in PyTorch: products are then exact to the rounding of float32. Tensor cores
+    multiply tf32 several times as fast; sums stay in float32. With `on`, sets it for this
+    process. Returns what is set. Raises RuntimeError where CUDA cannot be used.
+    """
+    require()
+    from .kernels.cuda import products
+
+    return products.allow_tf32(on)
 
 
 def explain_schedule(cell, hidden_size, batch, steps, dtype="float32", training=True):

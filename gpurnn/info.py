@@ -79,6 +79,9 @@ def _cuda():
     name = f"{device['name'].decode()}, compute capability {device['major']}.{device['minor']}"
     autotuned = "timed when first run" if cuda.autotune() else "timed before, or by the model"
     lines = [("cuda", name), ("cuda schedule", f"{cuda.schedule()} ({autotuned})")]
+    products = "timed when first run" if cuda.autotune() else "timed before, or by cuBLAS"
+    rounding = "tf32 allowed" if cuda.allow_tf32() else "strict float32"
+    lines.append(("cuda products", f"{cuda.products()} ({products}; {rounding})"))
     for hidden in (128, 256, 512, 1024):
         chosen = cuda.explain_schedule(gpurnn.cells.LSTM, hidden, batch=32, steps=100)
         lines.append((f"  lstm {hidden}, batch 32", chosen))

@@ -14,12 +14,12 @@ from . import (
     losses,
     online_step,
     preparing,
-    recorded_product,
     scan,
     trees,
 )
 from .persistent import backward_kernel, forward_kernel
 from .plans import tile_heights
+from .product_kernel import ASYNCHRONOUS, product_kernel, sum_kernel, tilings
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
@@ -74,12 +74,24 @@ def tree_kernels(cell, dtype):
     return [trees.forward_kernel(cell, dtype), trees.backward_kernel(cell, dtype)]
 
 
+def product_kernels(dtype, capability):
+    """The kernels of large products, for every layout of the factors that layers have."""
+    asynchronous = capability >= ASYNCHRONOUS
+    by_tensor_cores = [False, True] if dtype.itemsize == 4 else [dtype.itemsize == 2]
+    return [
+        product_kernel(dtype, *layouts, tensor, tiling, asynchronous)
+        for tensor in (by_tensor_cores if asynchronous else [False])
+        for tiling in tilings(dtype, tensor)
+        for layouts in ((True, True), (True, False), (False, False))
+    ]
+
+
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
         preparing.prepare_kernel(dtype),
         preparing.valid_kernel(dtype),
-        recorded_product.product_kernel(dtype),
+        sum_kernel(dtype),
         elementwise.dropout_kernel(dtype),
         elementwise.mask_kernel(dtype),
         embedding.gather_kernel(dtype),

@@ -3,68 +3,59 @@
 from functools import cache
 
 import numpy as np
-from cupy.cuda import device, get_current_stream
+from cupy.cuda import device
 
 from .device import working
-from .recorded_product import multiply_recorded
+from .layout import layout_of
 
 _NO_TRANSPOSE, _TRANSPOSE = 0, 1  # of cublasOperation_t
 _NUMBERS = {dtype: np.arange(2, dtype=dtype) for dtype in map(np.dtype, ("float32", "float64"))}
 _ZEROS = {dtype: numbers.ctypes.data for dtype, numbers in _NUMBERS.items()}
 
-# Of gemmEx, for 16 bits: cudaDataType_t by name; sums in float32; the library's own choice.
-_HALF_TYPES = {"float16": 2, "bfloat16": 14}
-_COMPUTE_32F, _DEFAULT = 68, -1
+# Of gemmEx: cudaDataType_t by name; sums in float32, of factors as they are or rounded to tf32;
+# the library's own choice.
+_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}
+_COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _DEFAULT = 68, 77, -1
 
 
-def multiply(a, b, out, add=False):
-    """out (M, N) = a (M, K) @ b (K, N), or, with `add`, out += a @ b.
-
-    `out` is C-contiguous; of `a` and `b` either the rows or the columns are.
-    """
-    if get_current_stream().is_capturing():
-        multiply_recorded(a, b, out, add)
-        return
+def multiply_by_cublas(a, b, out, add, tf32):
+    """What `products.multiply` does; `tf32` lets it round factors in float32 to tf32."""
     (rows, depth), columns, dtype = a.shape, b.shape[1], out.dtype
     scalars = working(dtype)
     zero = _ZEROS[scalars]
     one = zero + scalars.itemsize
     # cuBLAS's matrices lie column by column: what it is given, and makes, is the transpose.
-    a_order, a_pitch = _layout(a)
-    b_order, b_pitch = _layout(b)
-    product_of(dtype)(
+    a_along, a_pitch, _ = layout_of(a)
+    b_along, b_pitch, _ = layout_of(b)
+    a_order, b_order = (_NO_TRANSPOSE if along else _TRANSPOSE for along in (a_along, b_along))
+    product_of(dtype, tf32)(
         device.get_cublas_handle(), b_order, a_order, columns, rows, depth, one,
         b.data.ptr, b_pitch, a.data.ptr, a_pitch, one if add else zero, out.data.ptr, columns,
     )  # fmt: skip
 
 
 @cache
-def product_of(dtype):
+def product_of(dtype, tf32):
     """cuBLAS's function, looked for when it is first needed: to compile kernels it is not."""
     from cupy.cuda import cublas
 
-    if dtype.name in _HALF_TYPES:
-        return _product_of_halves(cublas.gemmEx, _HALF_TYPES[dtype.name])
-    return {"float32": cublas.sgemm, "float64": cublas.dgemm}[dtype.name]
+    if dtype.name == "float64":
+        return cublas.dgemm
+    if dtype.name == "float32" and not tf32:
+        return cublas.sgemm
+    how = _COMPUTE_32F_FAST_TF32 if dtype.name == "float32" else _COMPUTE_32F
+    return _extended(cublas.gemmEx, _TYPES[dtype.name], how)
 
 
-def _product_of_halves(gemm, kind):
-    """gemmEx for matrices of 16 bits, with the arguments of sgemm; it sums in float32."""
+def _extended(gemm, kind, how):
+    """gemmEx for matrices of a type, with the arguments of sgemm."""
 
-    def multiply_halves(
+    def multiply(
         handle, a_order, b_order, m, n, k, alpha, a, a_pitch, b, b_pitch, beta, c, c_pitch
     ):
         gemm(
             handle, a_order, b_order, m, n, k, alpha, a, kind, a_pitch, b, kind, b_pitch, beta,
-            c, kind, c_pitch, _COMPUTE_32F, _DEFAULT,
+            c, kind, c_pitch, how, _DEFAULT,
         )  # fmt: skip
 
-    return multiply_halves
-
-
-def _layout(a):
-    """What cuBLAS must do to a matrix, and the numbers from one of its rows or columns on."""
-    itemsize, (by_row, by_column), (rows, columns) = a.itemsize, a.strides, a.shape
-    if by_column == itemsize or columns == 1:
-        return _NO_TRANSPOSE, max(by_row // itemsize, columns)
-    return _TRANSPOSE, max(by_column // itemsize, rows)
+    return multiply

@@ -3,12 +3,9 @@
 import cupy
 
 from .device import working
-from .intrinsics import ACCESS_BYTES
+from .layout import layout_of
 from .product_factor import SLICE_BYTES
-from .product_kernel import THREADS, product_kernel, sum_kernel, tilings
-
-_ASYNCHRONOUS = (8, 0)
-"""Older devices have no asynchronous copies, and none of the tensor cores' instructions here."""
+from .product_kernel import ASYNCHRONOUS, THREADS, product_kernel, sum_kernel, tilings
 
 _SUM_THREADS = 256
 _LEAST_SLICES = 8
@@ -22,9 +19,9 @@ def multiply_own(a, b, out, add, device, tensor):
     factors are then rounded to tf32.
     """
     (rows, depth), columns, dtype = a.shape, b.shape[1], out.dtype
-    asynchronous = device.capability >= _ASYNCHRONOUS
+    asynchronous = device.capability >= ASYNCHRONOUS
     tensor = tensor and asynchronous and dtype.itemsize < 8
-    (a_along, a_pitch, a_wide), (b_along, b_pitch, b_wide) = _layout(a), _layout(b.T)
+    (a_along, a_pitch, a_wide), (b_along, b_pitch, b_wide) = layout_of(a), layout_of(b.T)
     tiling, parts = _shares(rows, columns, depth, dtype, tensor, device.multiprocessors)
     slices = -(-depth * dtype.itemsize // SLICE_BYTES)
     slices_each = -(-slices // parts)
@@ -33,7 +30,7 @@ def multiply_own(a, b, out, add, device, tensor):
     kernel = product_kernel(dtype, a_along, b_along, tensor, tiling, asynchronous)
     kernel(
         (-(-columns // tiling.columns), -(-rows // tiling.rows), parts), (THREADS, 1, 1),
-        rows, columns, depth, a.data.ptr, a_pitch, a_wide, b.data.ptr, b_pitch, b_wide,
+        rows, columns, depth, a.data.ptr, a_pitch, int(a_wide), b.data.ptr, b_pitch, int(b_wide),
         out.data.ptr, int(add), 0 if partial is None else partial.data.ptr, slices_each,
     )  # fmt: skip
     if parts > 1:
@@ -42,16 +39,6 @@ def multiply_own(a, b, out, add, device, tensor):
             (blocks, 1, 1), (_SUM_THREADS, 1, 1),
             out.size, parts, partial.data.ptr, out.data.ptr, int(add),
         )  # fmt: skip
-
-
-def _layout(a):
-    """(whether the rows of a matrix are contiguous, else its columns are; numbers from one of
-    those to the next; 1 if all of them start at multiples of 16 bytes, else 0)."""
-    itemsize, (by_row, by_column), (rows, columns) = a.itemsize, a.strides, a.shape
-    along = by_column == itemsize or columns == 1
-    pitch = by_row if along else by_column
-    wide = a.data.ptr % ACCESS_BYTES == 0 and pitch % ACCESS_BYTES == 0
-    return along, pitch // itemsize, int(wide)
 
 
 def _shares(rows, columns, depth, dtype, tensor, multiprocessors):

@@ -10,7 +10,6 @@ the same order always.
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
 from numba import types
 
 from .device import ELEMENTS, INTEGER, cuda, floats, inlined, working
@@ -30,6 +29,9 @@ from .tensor_cores import (
 THREADS = 128
 STAGES = 3
 """Slices in shared memory: one that is multiplied, the others on their way."""
+
+ASYNCHRONOUS = (8, 0)
+"""Older devices have no asynchronous copies, nor all of the tensor cores' instructions."""
 
 _WORDS = {2: types.uint16, 4: types.uint32, 8: types.uint64}
 """What numbers of so many bytes are copied as."""

@@ -14,10 +14,10 @@ import cupy
 import numpy as np
 
 from . import persistent, schedules, stepwise
-from .cublas import multiply
 from .device import working
 from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
+from .products import multiply
 from .stepping import Stepper
 from .together import after, directions_here
 

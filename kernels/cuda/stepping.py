@@ -2,11 +2,11 @@
 
 import cupy
 
-from .cublas import multiply
 from .device import working
 from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
 from .preparing import Scratch, prepare
+from .products import multiply
 from .tiles import BLOCK, grid
 
 

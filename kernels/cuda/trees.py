@@ -10,10 +10,10 @@ import cupy
 import numpy as np
 
 from ..specialise import specialise, text_of_tree_cell
-from .cublas import multiply
 from .device import INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
 from .launching import Kernel
+from .products import multiply
 from .tuples import add_at, gather, scatter
 
 THREADS = 128

@@ -79,7 +79,7 @@ def remembered(problem, device):
 
 def tune(problem, candidates, device, run):
     """Time run(plans) for all candidates, remember and return the `Outcome`."""
-    seconds = [_seconds_of(lambda plans=plans: run(plans)) for plans in candidates]
+    seconds = [seconds_of(lambda plans=plans: run(plans)) for plans in candidates]
     best = candidates[int(np.argmin(seconds))]
     outcome = Outcome(best, dict(zip(map(describe, candidates), seconds)))
     plans = best and [plan and asdict(plan) for plan in best]
@@ -88,7 +88,7 @@ def tune(problem, candidates, device, run):
     return outcome
 
 
-def _seconds_of(call):
+def seconds_of(call):
     """The median of a few calls' times on the current stream."""
     for _ in range(WARM_UP):
         call()
