@@ -11,6 +11,7 @@ The device counts in kernels that were loaded while it was told to: run this bef
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,28 @@ KERNEL_NAMES = (
     "forward_step", "backward_step", "gate_step", "late_step",
 )  # fmt: skip
 
+PRODUCT_KINDS = {
+    "float32": ("float32", False),
+    "tf32": ("float32", True),
+    "float16": ("float16", True),
+}
+LAYOUTS = {"a bT": (True, True), "a b": (True, False), "aT b": (False, False)}
+"""Whether the rows of a, and the columns of b, are contiguous."""
+
+
+@contextmanager
+def counting():
+    """A list, which holds the emulator's counters of each launch in here when that is over."""
+    counters = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "counters")
+        os.environ["PTXRUN_PROFILE"] = str(file)
+        try:
+            yield counters
+        finally:
+            del os.environ["PTXRUN_PROFILE"]
+        counters += map(json.loads, file.read_text().splitlines())
+
 
 def launches(cell, batch, hidden, schedule, steps=3):
     """The emulator's counters of a small forward and backward pass: kernel's name -> the first
@@ -34,21 +57,40 @@ def launches(cell, batch, hidden, schedule, steps=3):
     layer = gpurnn.Recurrent(cell, 32, hidden, device="cuda", rng=0)
     x = cupy.zeros((steps, batch, 32), np.float32)
     gpurnn.cuda.schedule(schedule)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "counters")
-        os.environ["PTXRUN_PROFILE"] = str(file)
-        try:
+    try:
+        with counting() as counters:
             y, _, backward = layer.forward(x)
             backward(cupy.ones_like(y))
-        finally:
-            del os.environ["PTXRUN_PROFILE"]
-            gpurnn.cuda.schedule("auto")
-        found = {}
-        for launch in map(json.loads, file.read_text().splitlines()):
-            for name in KERNEL_NAMES:
-                if f"{len(name)}{name}" in launch["kernel"]:
-                    found.setdefault(name, launch)
+    finally:
+        gpurnn.cuda.schedule("auto")
+    found = {}
+    for launch in counters:
+        for name in KERNEL_NAMES:
+            if f"{len(name)}{name}" in launch["kernel"]:
+                found.setdefault(name, launch)
     return found
+
+
+def product_accesses(kind, layout):
+    """`shares` of a product of ours, 160 × 128 by 128 × 96, of a `PRODUCT_KINDS` and `LAYOUTS`."""
+    import cupy
+
+    from gpurnn.kernels.cuda import product_kernel
+    from gpurnn.kernels.cuda.own_product import multiply_own
+    from gpurnn.kernels.cuda.schedules import device_here
+
+    (dtype, tensor), (a_along, b_along) = PRODUCT_KINDS[kind], LAYOUTS[layout]
+
+    def matrix(rows, columns, along):
+        return cupy.zeros((rows, columns) if along else (columns, rows), dtype)
+
+    a, b = matrix(160, 128, a_along), matrix(96, 128, b_along)
+    a, b = a if a_along else a.T, b.T if b_along else b
+    out = cupy.empty((160, 96), dtype)
+    product_kernel.product_kernel.cache_clear()  # it is to be loaded anew
+    with counting() as counters:
+        multiply_own(a, b, out, False, device_here(0), tensor)
+    return next(shares(launch) for launch in counters if "product_kernel" in launch["kernel"])
 
 
 def shares(launch):
@@ -91,8 +133,19 @@ def reads(cell, batch, hidden):
     return found
 
 
+def print_products():
+    """Print `product_accesses` of all kinds and layouts."""
+    print("The same of large products of ours, 160 × 128 by 128 × 96.\n")
+    print(f"{'kind':<12}{'layout':<12}{'global':>8}{'shared loads':>14}{'shared stores':>14}")
+    for kind in PRODUCT_KINDS:
+        for layout in LAYOUTS:
+            asked, loads, stores = product_accesses(kind, layout)
+            print(f"{kind:<12}{layout:<12}{asked:>8.0%}{loads:>14.0%}{stores:>14.0%}")
+    print()
+
+
 def print_tables(cells):
-    """Print both tables for cells by name."""
+    """Print all tables, the first two for cells by name."""
     print("Accesses, as the emulator counts them over 3 steps, B 16, H 96: bytes asked for by")
     print("bytes moved (global), passes needed by passes made (shared); loads and stores of all")
     print("phases, the one-time filling of shared memory included.\n")
@@ -115,3 +168,4 @@ def print_tables(cells):
             print(f"{name:<12}{kernel:<26}{weights / 1024:>8.0f}{once / 1024:>11.0f}"
                   f"{a_step / 1024:>8.1f}")  # fmt: skip
     print()
+    print_products()

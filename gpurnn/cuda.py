@@ -34,6 +34,24 @@ def require():
         raise RuntimeError(f"CUDA is not available: {reason}")
 
 
+def compute_capability():
+    """That of the current device, as a pair of ints."""
+    import cupy
+
+    digits = cupy.cuda.Device().compute_capability
+    return int(digits[:-1]), int(digits[-1])
+
+
+def check_bfloat16():
+    """Raise RuntimeError unless the current device has instructions for bfloat16."""
+    capability = compute_capability()
+    if capability < (8, 0):
+        raise RuntimeError(
+            "dtype: bfloat16 needs a GPU of compute capability 8.0 or later, got "
+            f"{capability[0]}.{capability[1]}, which has float16"
+        )
+
+
 def schedule(name=None):
     """How recurrent layers run on CUDA: "auto", "stepwise" or "persistent".
 

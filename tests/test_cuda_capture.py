@@ -116,34 +116,3 @@ def test_streams_side_by_side():
         stream.synchronize()
     for y, wanted in zip(found, expected * 2):
         np.testing.assert_array_equal(y.get(), wanted)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("rows", "depth", "columns"), [(1, 1, 1), (5, 37, 1), (1, 3, 18), (33, 17, 40)]
-)
-def test_products_of_any_layout(rows, depth, columns, dtype):
-    """Whole matrices, transposed ones, and columns of wider ones; by cuBLAS and when recorded."""
-    import cupy
-
-    from gpurnn.kernels.cuda.cublas import multiply
-    from gpurnn.kernels.cuda.recorded_product import multiply_recorded
-
-    rng = np.random.default_rng(0)
-
-    def layouts(*shape):
-        a = put(rng.standard_normal(shape).astype(dtype), "cuda")
-        wide = cupy.full((shape[0], shape[1] + 3), np.nan, dtype)
-        wide[:, : shape[1]] = a
-        return a, cupy.ascontiguousarray(a.T).T, wide[:, : shape[1]]
-
-    c = put(rng.standard_normal((rows, columns)).astype(dtype), "cuda")
-    for a, b in zip(layouts(rows, depth), layouts(depth, columns)[::-1]):
-        product = get(a).astype("float64") @ get(b).astype("float64")
-        for add in (False, True):
-            for function in (multiply, multiply_recorded):
-                out = c.copy()
-                function(a, b, out, add)
-                wanted = product + get(c) * add
-                atol = 4 * depth * np.finfo(dtype).eps * max(np.abs(product).max(), 1)
-                np.testing.assert_allclose(get(out), wanted, rtol=0, atol=atol)

@@ -143,6 +143,18 @@ def test_refusals(dtype):
         gpurnn.cuda.schedule("auto")
 
 
+@pytest.mark.cuda
+def test_older_gpus_refuse_bfloat16(monkeypatch):
+    monkeypatch.setattr(gpurnn.cuda, "compute_capability", lambda: (7, 5))
+    refused = pytest.raises(RuntimeError, match="bfloat16 needs a GPU of compute capability 8.0")
+    with refused:
+        gpurnn.LSTM(3, 4, dtype="bfloat16", device="cuda")
+    with refused:
+        logits = put(np.zeros((2, 3), "bfloat16"), "cuda")
+        gpurnn.softmax_cross_entropy(logits, put(np.zeros(2, int), "cuda"))
+    gpurnn.LSTM(3, 4, dtype="float16", device="cuda")
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 def test_kernels_compute_in_float32_only(dtype):
     pytest.importorskip("cupy", reason="CUDA kernels need CuPy")

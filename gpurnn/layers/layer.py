@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import cuda
 from ..arrays import (
     check_device,
     check_dtype,
@@ -48,6 +49,8 @@ class Layer:
                 f"dtype: {self.dtype} is for device='cuda', got device='cpu', which has float32 "
                 "and float64 (and reduced() for inference with smaller weights)"
             )
+        if self.dtype.name == "bfloat16":
+            cuda.check_bfloat16()
 
     def _add_parameter(self, name, value):
         self.params[name] = self._placed(np.asarray(value, self.dtype), self.device)
@@ -75,7 +78,8 @@ class Layer:
     def to(self, device):
         """Move parameters and gradients to "cpu" or "cuda", in place; returns the layer.
 
-        ValueError for float16 and bfloat16 on the CPU.
+        ValueError for float16 and bfloat16 on the CPU; RuntimeError for bfloat16 on GPUs before
+        compute capability 8.0.
         """
         check_device(device)
         self._check_halves(device)

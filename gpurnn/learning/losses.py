@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import cuda
 from ..arrays import FLOATS, HALVES, adopt, check_array, device_of, kernels_of, module_of
 from ..kernels import loss_maps
 
@@ -14,6 +15,8 @@ def check_floats(a, name, halves=False):
     a = adopt(a, name)
     if a.dtype not in FLOATS and not (halves and device_of(a) == "cuda" and a.dtype.name in HALVES):
         raise TypeError(f"{name}: expected float32 or float64, got {a.dtype}")
+    if a.dtype.name == "bfloat16":
+        cuda.check_bfloat16()
     if a.size == 0:
         raise ValueError(f"{name}: expected at least one number, got shape {a.shape}")
     return module_of(device_of(a)).ascontiguousarray(a)
