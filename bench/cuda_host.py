@@ -39,7 +39,7 @@ def nothing_runs():
 
     with (
         patch.object(Kernel, "_function_here", lambda kernel: NoLaunch()),
-        patch.object(cublas, "product_of", lambda dtype: lambda *arguments: None),
+        patch.object(cublas, "product_of", lambda dtype, tf32: lambda *arguments: None),
         patch.object(graphs, "_graphs", {}),  # those recorded from now on hold nothing
     ):
         yield

@@ -117,6 +117,30 @@ def test_persistent_kernels_compile_for_other_generations(capability):
         assert f".target sm_{capability[0]}{capability[1]}" in kernel.ptx(capability)
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "capability"),
+    [
+        ("product_nt_128x64", FLOAT32, (8, 0)),
+        ("product_nt_128x64", FLOAT32, (9, 0)),
+        ("tensor_product_tn_128x64", FLOAT32, (8, 0)),
+        ("tensor_product_nt_128x64", np.dtype("float16"), (8, 0)),
+        ("product_nn_64x64", FLOAT32, (7, 5)),
+    ],
+    ids=str,
+)
+def test_products_do_not_spill(name, dtype, capability):
+    """Of those with the largest tiles; `python -m bench.cuda_static` tells of all."""
+    assembly = pytest.importorskip("gpurnn.kernels.cuda.assembly", reason="needs nvJitLink")
+    of_name = [
+        k for k in catalogue.product_kernels(dtype, capability) if name in k.identity.split()
+    ]
+    (kernel,) = of_name
+    used = assembly.resources(kernel, capability)
+    assert used.spills == used.stack == 0
+    assert 64 <= used.registers <= 255 and used.shared <= 48 * 1024
+    assert ".f64" not in kernel.ptx(capability)
+
+
 def test_catalogue_names_every_map():
     from types import FunctionType
 

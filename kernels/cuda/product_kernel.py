@@ -153,7 +153,9 @@ def product_kernel(dtype, a_along, b_along, tensor, tiling, asynchronous):
                     out[index] = out[index] + total if add else total
 
     f, p, i = types.CPointer(_WORDS[dtype.itemsize]), floats(working(dtype)), INTEGER
-    identity = f"product {dtype} {a_along} {b_along} {tensor} {tiling} {asynchronous}"
+    layout = ("n" if a_along else "t") + ("t" if b_along else "n")
+    name = f"{'tensor_' if tensor else ''}product_{layout}_{tile_rows}x{tile_columns}"
+    identity = f"{name} {dtype} asynchronous={asynchronous}"
     return Kernel(identity, run, (i, i, i, f, i, i, f, i, i, floats(dtype), i, p, i))
 
 
