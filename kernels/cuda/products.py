@@ -13,7 +13,7 @@ from cupy.cuda import get_current_stream
 from ..cache import load_bytes, save_bytes
 from .cublas import multiply_by_cublas
 from .device import COMPILER, HALVES
-from .layout import layout_of
+from .intrinsics import ACCESS_BYTES
 from .own_product import multiply_own
 from .schedules import autotune, device_here
 from .tuning import seconds_of
@@ -69,39 +69,44 @@ _BY = {"cublas": _multiply_by_cublas, "own": _multiply_own}
 
 
 def _quickest(a, b, out):
-    """Of `_BY` what was quicker for such a product when that was timed; cuBLAS if it never was.
-
-    Sizes are rounded up to powers of two, lest each length of a varying batch be timed anew.
-    """
-    sizes = tuple(1 << (n - 1).bit_length() for n in (*a.shape, b.shape[1]))
-    layouts = *layout_of(a), *layout_of(b.T)
-    key = (cupy.cuda.runtime.getDevice(), out.dtype, _tf32, sizes, layouts[::3], layouts[2::3])
-    known = _remembered(*key)
-    if known is None and autotune():
-        known = _time(key, a, b, cupy.empty_like(out))
+    """Of `_BY` what was quicker for such a product when that was timed; cuBLAS if it never was."""
+    number = cupy.cuda.runtime.getDevice()
+    shape = (number, out.dtype, _tf32, a.shape, a.strides, b.shape, b.strides)
+    name = _remembered(*shape)
+    if name is None and autotune():
+        _time(_key(*shape), a, b, cupy.empty_like(out))
         _remembered.cache_clear()
-    return min(known, key=known.get) if known else "cublas"
+        name = _remembered(*shape)
+    return name or "cublas"
+
+
+def _key(number, dtype, tf32, a_shape, a_strides, b_shape, b_strides):
+    """What stands for a product on disk: sizes are rounded up to powers of two, lest each length
+    of a varying batch be timed anew, and of the strides only what they mean is kept."""
+    device, sizes = device_here(number), (*a_shape, b_shape[1])
+    rounded = [1 << (size - 1).bit_length() for size in sizes]
+    contiguous = [strides.index(min(strides)) for strides in (a_strides, b_strides)]
+    aligned = [max(strides) % ACCESS_BYTES == 0 for strides in (a_strides, b_strides)]
+    return (
+        f"timed product {COMPILER} {device.name} {device.capability} {dtype} {tf32} {rounded} "
+        f"{contiguous} {aligned}"
+    )
 
 
 @lru_cache(maxsize=4096)
-def _remembered(*key):
-    """Seconds of each of `_BY`, as timed by this process or another, or None."""
-    data = load_bytes("cuda", _name(key))
+def _remembered(*shape):
+    """The quickest of `_BY` as timed by this process or another, or None."""
+    data = load_bytes("cuda", _key(*shape))
     try:
-        found = json.loads(data or "null")
-        return found and {name: float(found[name]) for name in _BY}
+        seconds = json.loads(data or "null")
+        return seconds and min(_BY, key=lambda name: float(seconds[name]))
     except (ValueError, TypeError, KeyError):  # a damaged file
         return None
 
 
 def _time(key, a, b, out):
-    seconds = {name: seconds_of(lambda make=make: make(a, b, out, False))
-               for name, make in _BY.items()}  # fmt: skip
-    save_bytes("cuda", _name(key), json.dumps(seconds).encode())
-    return seconds
-
-
-def _name(key):
-    number, dtype, *rest = key
-    device = device_here(number)
-    return f"timed product {COMPILER} {device.name} {device.capability} {dtype} {rest}"
+    """Time all of `_BY`, and remember the seconds."""
+    seconds = {
+        name: seconds_of(lambda make=make: make(a, b, out, False)) for name, make in _BY.items()
+    }
+    save_bytes("cuda", key, json.dumps(seconds).encode())
