@@ -112,9 +112,9 @@ def allow_tf32(on=None):
     process. Returns what is set. Raises RuntimeError where CUDA cannot be used.
     """
     require()
-    from .kernels.cuda import products
+    from .kernels.cuda import schedules
 
-    return products.allow_tf32(on)
+    return schedules.allow_tf32(on)
 
 
 def explain_schedule(cell, hidden_size, batch, steps, dtype="float32", training=True):

@@ -13,7 +13,7 @@ pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cud
 from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
 from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
-from gpurnn.kernels.cuda.plans import tile_heights  # noqa: E402
+from gpurnn.kernels.cuda.persistent_tiles import tile_heights  # noqa: E402
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 CELLS = [

@@ -18,7 +18,7 @@ from . import (
     trees,
 )
 from .persistent import backward_kernel, forward_kernel
-from .plans import tile_heights
+from .persistent_tiles import tile_heights
 from .product_kernel import ASYNCHRONOUS, product_kernel, sum_kernel, tilings
 
 _MAPS = {  # function -> how many arrays, scalars and written arrays

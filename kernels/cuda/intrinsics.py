@@ -65,8 +65,7 @@ def copy_access(typingctx, source, source_index, target, target_index):
 
     def codegen(context, builder, signature, arguments):
         source, source_index, target, target_index = arguments
-        element = _float_ir(signature.args[0].dtype)
-        vector = ir.VectorType(element, ACCESS_BYTES * 8 // signature.args[0].dtype.bitwidth)
+        vector = ir.VectorType(_INT32, ACCESS_BYTES // 4)
         value = builder.load(_at(builder, source, source_index, vector), align=ACCESS_BYTES)
         builder.store(value, _at(builder, target, target_index, vector), align=ACCESS_BYTES)
         return context.get_dummy_value()

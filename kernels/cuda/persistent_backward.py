@@ -13,10 +13,10 @@ from numba import types
 
 from ..signatures import backward_of
 from ..specialise import specialise, text_of_cell
-from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
+from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
+from .intrinsics import ACCESS_BYTES, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_phase import (
@@ -27,14 +27,15 @@ from .persistent_phase import (
     own_units,
     phase_product,
 )
+from .persistent_tiles import Tiles
 from .preparing import COUNTERS
 from .tuples import add_at, gather, repeat, scatter
 
 
 def backward_types(cell, dtype):
-    """The types of a backward kernel's arguments."""
-    f, i = floats(dtype), INTEGER
-    own = types.Tuple((i, f, types_of_extras(cell, dtype), f, f, f, f, f, f, f, f))
+    """The types of a backward kernel's arguments; which are float32 of 16 bits: see `backward`."""
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
+    own = types.Tuple((i, f, types_of_extras(cell, dtype), f, s, s, s, f, f, f, s))
     return (i, INTEGERS, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
 
 
@@ -75,9 +76,10 @@ def read_step(cell):
 def persistent_backward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype = np.dtype(dtype)
+    tiles = Tiles(tile_rows, dtype)
     function = specialise(backward_of(cell), REPLACEMENTS, inlined)
-    load, product = load_units(0, cell.gates, dtype), phase_product(tile_rows, dtype)
-    chunk, column_size, plus_sums = chunk_of(dtype), column_pitch(dtype), add_sums(1)
+    load, product = load_units(0, cell.gates, tiles), phase_product(tiles)
+    row_words, column_words, plus_sums = tiles.row_words, tiles.column_words, add_sums(1)
     read, put_states = read_step(cell), scatter(cell.states)
     put_gates, no_gates = scatter(cell.gates), repeat(cell.gates)
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
@@ -91,8 +93,8 @@ def persistent_backward(cell, tile_rows, dtype):
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter, depth = element(0), own_counter(), gate_count * pitch
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
-        a = column_tiles * COLUMNS * chunks * column_size
-        sums = a + rows * chunks * chunk
+        a = column_tiles * COLUMNS * chunks * column_words
+        sums = a + rows * chunks * row_words
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
         load(shared, 0, w_hh, hidden, pitch, first_unit, units, chunks)
         cuda.syncthreads()

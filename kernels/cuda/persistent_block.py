@@ -56,11 +56,7 @@ def wait(counters, counter, arrivals):
 
 @cache
 def fetch(dtype):
-    """A function by which the block brings rows of `depth` numbers to shared memory.
-
-    (source, start, count, stride, depth, shared, a, rows, chunks): chunk c of row r comes to
-    shared[a + (c rows + r) chunk]; what the last chunk has beyond the depth becomes 0.
-    """
+    """See `persistent_tiles.Tiles.fetch`."""
     lanes, chunk = lanes_of(dtype), chunk_of(dtype)
 
     @inlined
@@ -80,26 +76,22 @@ def fetch(dtype):
 
 
 @cache
-def place(dtype):
-    """A function (column, k, chunks) -> where in shared memory number k of a column stands."""
+def place_weight(dtype):
+    """See `persistent_tiles.Tiles.place_weight`."""
     chunk, pitch = chunk_of(dtype), column_pitch(dtype)
 
     @inlined
-    def column_at(column, k, chunks):
+    def place(shared, at, column, k, chunks, weight):
         tile, c = column // COLUMNS, k // chunk
-        return ((tile * chunks + c) * COLUMNS + column % COLUMNS) * pitch + k % chunk
+        slots = (tile * chunks + c) * COLUMNS + column % COLUMNS
+        shared[at + slots * pitch + k % chunk] = weight
 
-    return column_at
+    return place
 
 
 @cache
 def block_product(tile_rows, dtype):
-    """A function by which the block multiplies, in tiles of `tile_rows` × `COLUMNS`.
-
-    (shared, w, a, sums, rows, chunks, row_tiles, column_tiles, parts, pitch): the products of the
-    rows that `fetch` brought with the columns that stand from `w` on as `place` has them. Part
-    p's sum of row r and column c goes to shared[sums + (p rows + r) pitch + c].
-    """
+    """See `persistent_tiles.Tiles.product`."""
     zeros, accumulate, sum_over_lanes = tile_functions(tile_rows, COLUMNS, dtype)
     lanes, chunk, size = lanes_of(dtype), chunk_of(dtype), tile_rows * COLUMNS
     step = COLUMNS * column_pitch(dtype)

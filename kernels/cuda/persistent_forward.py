@@ -13,10 +13,10 @@ from numba import types
 
 from ..signatures import forward_of
 from ..specialise import specialise, text_of_cell
-from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined
+from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
+from .intrinsics import ACCESS_BYTES, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_phase import (
@@ -27,14 +27,15 @@ from .persistent_phase import (
     own_units,
     phase_product,
 )
+from .persistent_tiles import Tiles
 from .preparing import COUNTERS
 from .tuples import add, gather, repeat, scatter, select
 
 
 def forward_types(cell, dtype):
-    """The types of a forward kernel's arguments."""
-    f, i = floats(dtype), INTEGER
-    own = types.Tuple((i, f, f, f, f, types_of_extras(cell, dtype), f, f, f, f, f))
+    """The types of a forward kernel's arguments; which are float32 of 16 bits: see `forward`."""
+    f, s, i = floats(dtype), floats(working(dtype)), INTEGER
+    own = types.Tuple((i, f, f, f, f, types_of_extras(cell, dtype), s, f, s, f, s))
     return (i, INTEGERS, i, i, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
 
 
@@ -80,12 +81,13 @@ def persistent_forward(cell, tile_rows, dtype):
     first, second : what is of one direction, `second` like `first` if there is only one
     """
     dtype = np.dtype(dtype)
+    tiles = Tiles(tile_rows, dtype)
     function, product = (
         specialise(forward_of(cell), REPLACEMENTS, inlined),
-        phase_product(tile_rows, dtype),
+        phase_product(tiles, of_states=True),
     )
-    chunk, column_size = chunk_of(dtype), column_pitch(dtype)
-    load, plus_sums = load_gates(cell.gates, dtype), add_sums(cell.gates)
+    row_words, column_words = tiles.row_words, tiles.column_words
+    load, plus_sums = load_gates(cell.gates, tiles), add_sums(cell.gates)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)
     extra, no_extras, finish = gather_extras(cell.extras), repeat(cell.extras), finish_step(cell)
@@ -99,8 +101,8 @@ def persistent_forward(cell, tile_rows, dtype):
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter = element(0), own_counter()
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
-        a = column_tiles * COLUMNS * chunks * column_size
-        sums = a + rows * chunks * chunk
+        a = column_tiles * COLUMNS * chunks * column_words
+        sums = a + rows * chunks * row_words
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
         slot_size, plane = batch * pitch, slots * batch * pitch

@@ -15,7 +15,7 @@ from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, cuda, inlined
 from .extras import gather_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
+from .intrinsics import ACCESS_BYTES, pointer_to
 from .launching import Kernel
 from .persistent_backward import backward_types, read_step
 from .persistent_block import COLUMNS, arrive, wait
@@ -27,6 +27,7 @@ from .persistent_phase import (
     own_units,
     phase_product,
 )
+from .persistent_tiles import Tiles
 from .tuples import add, gather, repeat, scatter
 
 
@@ -34,12 +35,13 @@ from .tuples import add, gather, repeat, scatter
 def persistent_late_backward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype, early_count, late_count = np.dtype(dtype), cell.gates - cell.late, cell.late
+    tiles = Tiles(tile_rows, dtype)
     function = specialise(backward_of(cell), REPLACEMENTS, inlined)
     gate = specialise(gate_backward_of(cell), REPLACEMENTS, inlined)
-    load_early = load_units(0, early_count, dtype)
-    load_late = load_units(early_count, late_count, dtype)
-    product, plus_sums = phase_product(tile_rows, dtype), add_sums(1)
-    chunk, column_size = chunk_of(dtype), column_pitch(dtype)
+    load_early = load_units(0, early_count, tiles)
+    load_late = load_units(early_count, late_count, tiles)
+    product, plus_sums = phase_product(tiles), add_sums(1)
+    chunk, row_words, column_words = tiles.chunk, tiles.row_words, tiles.column_words
     read, states, no_states = read_step(cell), gather(cell.states), repeat(cell.states)
     put_states = scatter(cell.states)
     saves, no_saves, plus = gather(cell.saved), repeat(cell.saved), add(cell.states)
@@ -65,9 +67,9 @@ def persistent_late_backward(cell, tile_rows, dtype):
             (early_depth + chunk - 1) // chunk,
             (late_depth + chunk - 1) // chunk,
         )
-        column_chunks = column_tiles * COLUMNS * column_size
+        column_chunks = column_tiles * COLUMNS * column_words
         w_late, a = early_chunks * column_chunks, (early_chunks + late_chunks) * column_chunks
-        sums = a + rows * chunks * chunk
+        sums = a + rows * chunks * row_words
         sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
         slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
         load_early(shared, 0, w_hh, hidden, pitch, first_unit, units, early_chunks)

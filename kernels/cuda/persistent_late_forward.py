@@ -15,7 +15,7 @@ from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, cuda, inlined
 from .extras import gather_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, chunk_of, column_pitch, pointer_to
+from .intrinsics import ACCESS_BYTES, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_forward import finish_step, forward_types
@@ -27,6 +27,7 @@ from .persistent_phase import (
     own_units,
     phase_product,
 )
+from .persistent_tiles import Tiles
 from .tuples import add, gather, repeat, scatter
 
 
@@ -34,14 +35,13 @@ from .tuples import add, gather, repeat, scatter
 def persistent_late_forward(cell, tile_rows, dtype):
     """The kernel of a cell; grid and sizes as those of `persistent_forward`."""
     dtype, early_count, late_count = np.dtype(dtype), cell.gates - cell.late, cell.late
+    tiles = Tiles(tile_rows, dtype)
     function = specialise(forward_of(cell), REPLACEMENTS, inlined)
-    gate, product = (
-        specialise(gate_of(cell), REPLACEMENTS, inlined),
-        phase_product(tile_rows, dtype),
-    )
-    chunk, column_size = chunk_of(dtype), column_pitch(dtype)
+    gate = specialise(gate_of(cell), REPLACEMENTS, inlined)
+    early_product, late_product = phase_product(tiles, of_states=True), phase_product(tiles)
+    row_words, column_words = tiles.row_words, tiles.column_words
     load, states, no_states = (
-        load_gates(cell.gates, dtype), gather(cell.states), repeat(cell.states),
+        load_gates(cell.gates, tiles), gather(cell.states), repeat(cell.states),
     )  # fmt: skip
     early, plus_early, no_early = gather(early_count), add(early_count), repeat(early_count)
     late, plus_late, no_late = gather(late_count), add(late_count), repeat(late_count)
@@ -59,10 +59,10 @@ def persistent_late_forward(cell, tile_rows, dtype):
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
-        early_units, tile_size = early_count * units, chunks * COLUMNS * column_size
+        early_units, tile_size = early_count * units, chunks * COLUMNS * column_words
         early_tiles, late_tiles = early_units // COLUMNS, late_count * units // COLUMNS
         w_late, a = early_tiles * tile_size, (early_tiles + late_tiles) * tile_size
-        sums = a + rows * chunks * chunk
+        sums = a + rows * chunks * row_words
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
         sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
@@ -87,7 +87,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     more = extra(extras, t, b, j)
                 if step and b0 == first_row:
                     wait(counters, counter, 2 * step * blocks)
-                product(
+                early_product(
                     history, old + b0 * pitch, min(rows, last_row - b0), pitch, pitch, shared, 0,
                     a, sums, rows, chunks, early_tiles, parts, sums_pitch,
                 )  # fmt: skip
@@ -115,7 +115,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     more = extra(extras, t, b, j)
                 if b0 == first_row:
                     wait(counters, counter, (2 * step + 1) * blocks)
-                product(
+                late_product(
                     gated, gated_at + b0 * pitch, min(rows, last_row - b0), pitch, pitch, shared,
                     w_late, a, sums, rows, chunks, late_tiles, parts, sums_pitch,
                 )  # fmt: skip

@@ -3,8 +3,8 @@
 from functools import cache
 
 from .device import cuda, inlined
-from .intrinsics import WARP, chunk_of, direction
-from .persistent_block import COLUMNS, THREADS, WARPS, block_product, fetch, place
+from .intrinsics import WARP, direction
+from .persistent_block import COLUMNS, THREADS, WARPS
 from .preparing import COUNTER_PITCH
 from .tuples import add, gather
 
@@ -35,13 +35,13 @@ def own_units(units, group_rows, batch):
 
 
 @cache
-def load_gates(gate_count, dtype):
+def load_gates(gate_count, tiles):
     """A function by which the block brings its units' weights and biases to shared memory.
 
     (shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks): a column for
     each gate and unit, its states' weights along the depth, those of all gates from 0 on.
     """
-    column_at, depth_of_chunk = place(dtype), chunk_of(dtype)
+    place, depth_of_chunk = tiles.place_weight(), tiles.chunk
 
     @inlined
     def load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks):
@@ -50,9 +50,8 @@ def load_gates(gate_count, dtype):
             gate, u = column // units, first_unit + column % units
             for k in range(thread % WARP, chunks * depth_of_chunk, WARP):
                 inside = u < hidden and k < hidden
-                shared[column_at(column, k, chunks)] = (
-                    w_hh[(gate * hidden + u) * hidden + k] if inside else nothing
-                )
+                weight = w_hh[(gate * hidden + u) * hidden + k] if inside else nothing
+                place(shared, 0, column, k, chunks, weight)
         for i in range(thread, gate_count * units, THREADS):
             gate, u = i // units, first_unit + i % units
             if u < hidden:
@@ -63,13 +62,13 @@ def load_gates(gate_count, dtype):
 
 
 @cache
-def load_units(first_gate, gate_count, dtype):
+def load_units(first_gate, gate_count, tiles):
     """A function by which the block brings what its units give to gates to shared memory.
 
     (shared, at, w_hh, hidden, pitch, first_unit, units, chunks): from `at` on a column for each
     unit, along the depth the weights of `gate_count` gates' units, `pitch` for each gate.
     """
-    column_at, depth_of_chunk = place(dtype), chunk_of(dtype)
+    place, depth_of_chunk = tiles.place_weight(), tiles.chunk
 
     @inlined
     def load(shared, at, w_hh, hidden, pitch, first_unit, units, chunks):
@@ -79,23 +78,20 @@ def load_units(first_gate, gate_count, dtype):
             for k in range(thread // COLUMNS, chunks * depth_of_chunk, THREADS // COLUMNS):
                 gate, source = k // pitch, k % pitch
                 inside = u < hidden and source < hidden and gate < gate_count
-                shared[at + column_at(column, k, chunks)] = (
-                    w_hh[((first_gate + gate) * hidden + source) * hidden + u]
-                    if inside
-                    else nothing
-                )
+                index = ((first_gate + gate) * hidden + source) * hidden + u
+                place(shared, at, column, k, chunks, w_hh[index] if inside else nothing)
 
     return load
 
 
 @cache
-def phase_product(tile_rows, dtype):
+def phase_product(tiles, of_states=False):
     """A function by which the block multiplies rows of numbers, which other blocks have written.
 
     (source, start, count, stride, depth, shared, w, a, sums, rows, chunks, column_tiles, parts,
-    pitch): `count` rows of `depth` numbers, `stride` apart; see `fetch` and `block_product`.
+    pitch): `count` rows of `depth` numbers, `stride` apart; see `Tiles`.
     """
-    fetch_rows, multiply = fetch(dtype), block_product(tile_rows, dtype)
+    fetch_rows, multiply, tile_rows = tiles.fetch(of_states), tiles.product(), tiles.rows
 
     @inlined
     def product(

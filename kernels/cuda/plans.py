@@ -9,8 +9,10 @@ kernel of this package has been timed. What it predicts is good for choosing, no
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .intrinsics import WARP, chunk_of, column_pitch, lanes_of
+from .device import working
+from .intrinsics import WARP, lanes_of
 from .persistent_block import COLUMNS, THREADS, WARPS
+from .persistent_tiles import Tiles, tile_heights
 
 L2_TRIP = 270
 """Cycles from a load to its number, where the L2 cache has it."""
@@ -27,6 +29,12 @@ CELL = 400
 SHUFFLE = 30
 """Cycles from one exchange between lanes to the next that depends on it."""
 
+TENSOR_MULTIPLICATIONS = 2048
+"""A cycle, by the tensor cores of a multiprocessor, of numbers of a byte: of two half as many."""
+
+TENSOR_TRIP = 18
+"""Cycles from one instruction of a tensor core to the next that adds to its sums."""
+
 LAUNCH_SECONDS = 4e-6
 """From one launch of a stepwise loop in Python to the next."""
 
@@ -39,7 +47,7 @@ _UNITS = (8, 16, 24, 32, 48, 64)  # whole sectors of 32 bytes
 @dataclass(frozen=True)
 class Device:
     """What the choice depends on. Multiplications are those of float32 and float64 that a
-    multiprocessor does in a cycle."""
+    multiprocessor does in a cycle; `tf32`: whether float32 may be rounded for tensor cores."""
 
     name: str
     capability: tuple[int, int]
@@ -48,22 +56,7 @@ class Device:
     gigahertz: float
     multiplications: tuple[int, int]
     cooperative: bool = True
-
-
-def tile_heights(dtype, capability, late=0):
-    """The heights of tiles that registers hold on devices of a compute capability.
-
-    Before 9.0 the assembler takes more registers for the same text and spills larger ones, and
-    of two-phase cells, whose loops hold more, still smaller ones. Numbers of 16 bits have none:
-    the persistent schedule does not run them.
-    """
-    if dtype.itemsize == 2:
-        return ()
-    if capability >= (9, 0):
-        return (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
-    if dtype.itemsize == 8:
-        return (1,)
-    return (1, 2) if late else (1, 4)
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +128,7 @@ def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions
         if units > _up(hidden, _UNITS[0]):
             break
         for group_rows in sorted({-(-batch // groups) for groups in range(1, most_groups + 1)}):
-            for tile_rows in tile_heights(dtype, device.capability, late):
+            for tile_rows in tile_heights(dtype, device.capability, late, device.tf32):
                 for parts in (1, 2, 4, 8):
                     plan = plan_of(
                         gates, hidden, batch, dtype, device, backward,
@@ -151,8 +144,9 @@ def plan_of(
     most_rows=THREADS, late=0, directions=1,
 ):  # fmt: skip
     """The plan of these sizes with as few passes as fit, of up to `most_rows`; or None."""
+    tiles = Tiles(tile_rows, dtype)
     products = [
-        _product_sizes(count, units, padded(hidden, dtype), dtype, backward)
+        _product_sizes(count, units, padded(hidden, dtype), tiles, backward)
         for count in (gates - late, late)
         if count
     ]
@@ -161,45 +155,54 @@ def plan_of(
         return None
     sums_pitch = column_tiles * COLUMNS
     sums_pitch += (units - sums_pitch) % WARP  # threads of a warp read from different banks
-    weights = sum(c * t for c, t in products) * COLUMNS * column_pitch(dtype)
+    weights = sum(c * t for c, t in products) * COLUMNS * tiles.column_words
     biases = 0 if backward else 2 * gates * units
-    row_size = chunks * chunk_of(dtype) + parts * sums_pitch
-    room = (device.shared_bytes // dtype.itemsize - weights - biases) // row_size
+    row_size = chunks * tiles.row_words + parts * sums_pitch
+    room = (device.shared_bytes // tiles.word_bytes - weights - biases) // row_size
     most_rows = min(most_rows, room, THREADS // units)
-    most_rows -= most_rows % tile_rows
-    if most_rows < tile_rows:
+    # Of a tile of the tensor cores not all rows need be there.
+    multiple = 1 if tiles.tensor else tile_rows
+    most_rows -= most_rows % multiple
+    if most_rows < multiple:
         return None
     passes = -(-group_rows // most_rows)
-    rows = _up(-(-group_rows // passes), tile_rows)
+    rows = _up(-(-group_rows // passes), multiple)
 
     blocks = -(-hidden // units)
     cycles = 0
     for product in products:
-        one_pass = _pass_cycles(*product, rows, tile_rows, parts, dtype, device)
+        one_pass = _pass_cycles(*product, rows, tiles, parts, device)
         cycles += BARRIER + blocks * ARRIVAL + passes * one_pass
-    shared_bytes = (weights + rows * row_size + biases) * dtype.itemsize
+    shared_bytes = (weights + rows * row_size + biases) * tiles.word_bytes
     return Plan(
         tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, chunks,
         column_tiles, parts, sums_pitch, directions, shared_bytes, cycles,
     )  # fmt: skip
 
 
-def _product_sizes(gates, units, pitch, dtype, backward):
+def _product_sizes(gates, units, pitch, tiles, backward):
     """(column tiles, chunks) of a block's product for so many gates."""
     columns, depth = (units, gates * pitch) if backward else (gates * units, pitch)
-    return -(-columns // COLUMNS), -(-depth // chunk_of(dtype))
+    return -(-columns // COLUMNS), -(-depth // tiles.chunk)
 
 
-def _pass_cycles(column_tiles, chunks, rows, tile_rows, parts, dtype, device):
+def _pass_cycles(column_tiles, chunks, rows, tiles, parts, device):
     """Modelled cycles of a pass over so many rows: fetched, multiplied, and the cell's."""
-    tiles, size = rows // tile_rows * column_tiles, tile_rows * COLUMNS
-    words, depth = dtype.itemsize // 4, chunks * chunk_of(dtype)
-    accesses = tiles * (4 * chunks * (tile_rows + COLUMNS) + 1.5 * parts * size * words)
-    multiplications = tiles * size * depth / device.multiplications[words - 1]
-    rounds = -(-tiles * parts // WARPS)
-    idle = rounds * WARPS / (tiles * parts)
-    product = max(accesses, multiplications) * idle + rounds * 5 * SHUFFLE
-    fetch = L2_TRIP + rows * depth * dtype.itemsize / 64
+    count, size = -(-rows // tiles.rows) * column_tiles, tiles.rows * COLUMNS
+    words, depth = tiles.word_bytes // 4, chunks * tiles.chunk
+    # A warp's access is of 128 bytes a cycle, of a tile's rows and columns.
+    accesses = count * depth * tiles.dtype.itemsize * (tiles.rows + COLUMNS) / 128
+    rounds = -(-count * parts // WARPS)
+    if tiles.tensor:
+        rate = TENSOR_MULTIPLICATIONS // tiles.dtype.itemsize
+        waits = TENSOR_TRIP * depth * tiles.dtype.itemsize / 32 / parts
+    else:
+        rate = device.multiplications[words - 1]
+        accesses += count * 1.5 * parts * size * words
+        waits = 5 * SHUFFLE
+    idle = rounds * WARPS / (count * parts)
+    product = max(accesses, count * size * depth / rate) * idle + rounds * waits
+    fetch = L2_TRIP + rows * depth * tiles.word_bytes / 64
     return fetch + product + CELL
 
 
@@ -214,7 +217,7 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
     wait for a slice of the weights at a time."""
     blocks = -(-hidden // 32) * -(-batch // 8)
     rounds = -(-blocks // device.multiprocessors)
-    accesses = 8 * hidden * (gates + 1) * dtype.itemsize / 4
+    accesses = 8 * hidden * (gates + 1) * working(dtype).itemsize / 4
     waits = -(-hidden // 32) * (L2_TRIP + 60)
     step = (waits + rounds * accesses) / (1e9 * device.gigahertz)
     return steps * max(LAUNCH_SECONDS, step)

@@ -14,9 +14,9 @@ from .intrinsics import ACCESS_BYTES
 from .product_factor import SLICE_CHUNKS, Factor
 from .tensor_cores import (
     INT32,
+    convert,
     load_matrices,
     multiply_fragments,
-    round_to_tf32,
     shared_pointer,
 )
 
@@ -203,7 +203,7 @@ class TensorWarp:
             address = builder.add(at, factor.place(builder, row, chunk))
             registers = load_matrices(builder, address, transposed=not factor.along_depth)
         if self._kind == "tf32":
-            registers = [round_to_tf32(builder, register) for register in registers]
+            registers = [convert(builder, "tf32", register) for register in registers]
         return registers
 
     def _plain_fragment(self, builder, factor, at, lane, outer, step, outer_bit):

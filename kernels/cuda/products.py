@@ -15,12 +15,12 @@ from .cublas import multiply_by_cublas
 from .device import COMPILER, HALVES
 from .intrinsics import ACCESS_BYTES
 from .own_product import multiply_own
-from .schedules import autotune, device_here
+from .schedules import allow_tf32, autotune, device_here
 from .tuning import seconds_of
 
 MAKERS = ("auto", "cublas", "own")
 
-_wanted, _tf32 = "auto", False
+_wanted = "auto"
 
 
 def products(name=None):
@@ -31,14 +31,6 @@ def products(name=None):
             raise ValueError(f"products: expected one of {MAKERS}, got {name!r}")
         _wanted = name
     return _wanted
-
-
-def allow_tf32(on=None):
-    """Whether products of float32 may round their factors to tf32; with `on`, set it."""
-    global _tf32
-    if on is not None:
-        _tf32 = bool(on)
-    return _tf32
 
 
 def multiply(a, b, out, add=False):
@@ -58,11 +50,11 @@ def multiply(a, b, out, add=False):
 
 def _multiply_own(a, b, out, add):
     device = device_here(cupy.cuda.runtime.getDevice())
-    multiply_own(a, b, out, add, device, tensor=_tf32 or out.dtype in HALVES)
+    multiply_own(a, b, out, add, device, tensor=device.tf32 or out.dtype in HALVES)
 
 
 def _multiply_by_cublas(a, b, out, add):
-    multiply_by_cublas(a, b, out, add, _tf32)
+    multiply_by_cublas(a, b, out, add, allow_tf32())
 
 
 _BY = {"cublas": _multiply_by_cublas, "own": _multiply_own}
@@ -71,7 +63,7 @@ _BY = {"cublas": _multiply_by_cublas, "own": _multiply_own}
 def _quickest(a, b, out):
     """Of `_BY` what was quicker for such a product when that was timed; cuBLAS if it never was."""
     number = cupy.cuda.runtime.getDevice()
-    shape = (number, out.dtype, _tf32, a.shape, a.strides, b.shape, b.strides)
+    shape = (number, out.dtype, allow_tf32(), a.shape, a.strides, b.shape, b.strides)
     name = _remembered(*shape)
     if name is None and autotune():
         _time(_key(*shape), a, b, cupy.empty_like(out))

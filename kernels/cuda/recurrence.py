@@ -88,7 +88,7 @@ class Recurrence:
             stepwise.run_forward(cell, *run)
         final = history[:, last]
         final = final if final.shape[2] == hidden else final[:, :, :hidden]
-        final = final.astype(self.dtype, copy=False)
+        final = self._rounded(final)
         if not keep:
             return final, None
         ragged = lengths is not None
@@ -135,13 +135,25 @@ class Recurrence:
                 self._add_own_gradients(dweights, tape, ones, grads[4:])
 
         after(multiply_all_steps)
-        return carry.reshape(dstate.shape).astype(self.dtype, copy=False)
+        return self._rounded(carry.reshape(dstate.shape))
 
     def _rows(self, shape, plan, dtype=None):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
         pitch = padded(self.hidden, self.dtype) if plan else self.hidden
         allocate = cupy.empty if pitch == self.hidden else cupy.zeros
         return allocate((*shape, pitch), dtype or self.dtype)
+
+    def _rounded(self, states):
+        """States in the layer's dtype, as they are when all that is to be launched has been."""
+        if states.dtype == self.dtype:
+            return states
+        rounded = cupy.empty(states.shape, self.dtype)
+
+        def round_states():
+            rounded[...] = states
+
+        after(round_states)
+        return rounded
 
     def _passed(self, rows, count, dtype):
         """Room for `count` numbers a unit in so many rows, or None for none."""

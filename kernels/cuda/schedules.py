@@ -28,9 +28,13 @@ _OLDEST = (7, 0)
 """Older devices have no acquire and release."""
 
 
-@cache
 def device_here(number):
     """The facts about the device of a number."""
+    return _device(number, _tf32)
+
+
+@cache
+def _device(number, tf32):
     device = cupy.cuda.Device(number)
     attributes, digits = device.attributes, device.compute_capability
     capability = (int(digits[:-1]), int(digits[-1]))
@@ -43,6 +47,7 @@ def device_here(number):
         gigahertz=(attributes.get("ClockRate") or 1.5e6) / 1e6,
         multiplications=_MULTIPLICATIONS.get(capability, _MULTIPLICATIONS_OF_OTHERS),
         cooperative=bool(attributes["CooperativeLaunch"]) and capability >= _OLDEST,
+        tf32=tf32,
     )
 
 
@@ -68,6 +73,19 @@ def autotune(on=None):
     if on is not None:
         _autotuned = bool(on)
     return _autotuned
+
+
+_tf32 = False
+
+
+def allow_tf32(on=None):
+    """Whether products of float32 may round their factors to tf32; with `on`, set it."""
+    global _tf32
+    if on is not None and _tf32 != bool(on):
+        _tf32 = bool(on)
+        _plans.cache_clear()
+        _ensure_timed.cache_clear()
+    return _tf32
 
 
 class _Forced(threading.local):

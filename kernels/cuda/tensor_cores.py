@@ -64,9 +64,14 @@ def load_matrices(builder, address, transposed=False):
     return [builder.extract_value(found, i) for i in range(4)]
 
 
-def round_to_tf32(builder, register):
-    """A float32's bits, rounded to tf32; the tensor cores would cut it off."""
-    return _assembly(builder, "cvt.rna.tf32.f32 $0, $1;", "=r,r", INT32, [register])
+def convert(builder, kind, *numbers):
+    """A register of a float32 rounded to tf32 (tensor cores would cut it off), or of two rounded
+    to 16 bits, the first in the lower half. A float32 may come as its bits."""
+    names = {"float16": "rn.f16x2", "bfloat16": "rn.bf16x2", "tf32": "rna.tf32"}
+    operands = ", ".join(f"${i}" for i in range(len(numbers), 0, -1))
+    letter = "f" if numbers[0].type == ir.FloatType() else "r"
+    constraints = ",".join(["=r"] + [letter] * len(numbers))
+    return _assembly(builder, f"cvt.{names[kind]}.f32 $0, {operands};", constraints, INT32, numbers)
 
 
 def shared_pointer(builder, address, element, offset=0):

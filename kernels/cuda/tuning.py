@@ -63,7 +63,7 @@ def describe(plans):
 def _key(problem, device):
     _, *numbers = problem.rounded()
     cell = text_of_cell(problem.cell)
-    return f"tuned {COMPILER} {device.name} {device.capability} {numbers} {cell}"
+    return f"tuned {COMPILER} {device.name} {device.capability} {device.tf32} {numbers} {cell}"
 
 
 def remembered(problem, device):
