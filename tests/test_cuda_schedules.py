@@ -75,6 +75,29 @@ def test_plans(cell, shape, schedule, monkeypatch):
     schedules._plans.cache_clear()
 
 
+def test_tf32_where_it_is_allowed(schedule, monkeypatch):
+    """Close to the strict numbers, but for the rounding of states, gradients and weights."""
+    from gpurnn.kernels.cuda import plans
+
+    heights = plans.tile_heights
+    monkeypatch.setattr(plans, "tile_heights", lambda *of: heights(*of)[-1:])
+    plans.ranked_plans.cache_clear()
+    problem = Problem("rnn_tanh", 3, 5, 4, 40, device="cuda")
+    numbers, found = random_numbers(problem), {}
+    for tf32 in (False, True):
+        gpurnn.cuda.allow_tf32(tf32)
+        schedule("persistent" if tf32 else "stepwise")
+        layer = make_layer(problem, numbers.params)
+        y, _, backward = layer.forward(put(numbers.x, "cuda"))
+        dx, _ = backward(put(numbers.dy, "cuda"))
+        found[tf32] = [y.get(), dx.get(), layer.grads["weight_hh_l0"].get()]
+    gpurnn.cuda.allow_tf32(False)
+    plans.ranked_plans.cache_clear()
+    for rounded, strict in zip(found[True], found[False]):
+        error = np.abs(rounded - strict).max() / np.abs(strict).max()
+        assert 1e-6 < error < 3e-3
+
+
 def test_schedules_agree_and_repeat_their_bits(schedule):
     problem = Problem("gru", 5, 6, 4, 40, device="cuda")
     numbers = random_numbers(problem)

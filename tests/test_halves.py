@@ -1,6 +1,7 @@
 """float16 and bfloat16 on CUDA against the float64 references; what is refused elsewhere."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,10 @@ PROBLEMS = [
     Problem("gru", 3, 9, 4, 33, num_layers=2, ragged=True, device="cuda", dtype="bfloat16"),
     Problem("gru_before", 17, 1, 1, 3, bias=False, device="cuda", dtype="float16"),
 ]
+PERSISTENT = [
+    Problem("lstm", 5, 3, 5, 9, bidirectional=True, ragged=True, device="cuda", dtype="float16"),
+    Problem("gru_before", 3, 17, 4, 130, ragged=True, device="cuda", dtype="bfloat16"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -32,15 +37,43 @@ def bfloat16():
     pytest.importorskip("ml_dtypes", reason="bfloat16 needs ml_dtypes")
 
 
+@pytest.fixture
+def schedule():
+    gpurnn.cuda.schedule("stepwise")
+    yield gpurnn.cuda.schedule
+    gpurnn.cuda.schedule("auto")
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
-def test_recurrent(problem):
+def test_recurrent(problem, schedule):
     check_against_reference(problem)
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("problem", PERSISTENT, ids=str)
+def test_persistent(problem, schedule):
+    schedule("persistent")
+    check_against_reference(problem)
+
+
+@pytest.mark.cuda
+def test_persistent_needs_tensor_cores(schedule, monkeypatch):
+    from gpurnn.kernels.cuda import schedules
+
+    device = replace(schedules.device_here(0), capability=(7, 5))
+    monkeypatch.setattr(schedules, "device_here", lambda number: device)
+    schedules._plans.cache_clear()
+    schedule("persistent")
+    layer = gpurnn.LSTM(3, 4, dtype="float16", device="cuda")
+    with pytest.raises(RuntimeError, match="persistent schedule cannot run"):
+        layer(put(np.zeros((2, 1, 3), "float16"), "cuda"))
+    schedules._plans.cache_clear()
+
+
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", HALVES)
-def test_stream_keeps_its_state_in_float32(dtype):
+def test_stream_keeps_its_state_in_float32(dtype, schedule):
     """Fed step by step it gives the same bits as all steps at once, which round no state."""
     problem = Problem("lstm", 4, 2, 3, 5, device="cuda", dtype=dtype)
     numbers = random_numbers(problem)
@@ -71,7 +104,7 @@ def test_sums_are_float32(dtype):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", HALVES)
-def test_training_step(dtype):
+def test_training_step(dtype, schedule):
     """Embedding, LSTM, Linear, loss, clipping, Adam: as in float32, to the rounding."""
 
     def train(dtype):
@@ -135,12 +168,6 @@ def test_refusals(dtype):
         gpurnn.Attention(3, 3, dtype=dtype, device="cuda")
     with pytest.raises(ValueError, match="dtype: expected float32 or float64"):
         gpurnn.MinGRU(3, 3, dtype=dtype, device="cuda")
-    gpurnn.cuda.schedule("persistent")
-    try:
-        with pytest.raises(RuntimeError, match="persistent schedule cannot run"):
-            layer(put(np.zeros((2, 1, 3), dtype), "cuda"))
-    finally:
-        gpurnn.cuda.schedule("auto")
 
 
 @pytest.mark.cuda
