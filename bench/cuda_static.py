@@ -60,15 +60,16 @@ def occupancy(registers, shared_bytes, threads, capability):
 
 
 def kernels_of(cell, dtype, capability):
-    """All kernels of a cell, or, for None, those of no recurrent cell."""
+    """All kernels of a cell, or, for None, those of no recurrent cell (of float16: products)."""
     from gpurnn.kernels.cuda import catalogue
 
+    halves = dtype.itemsize == 2
     if cell is None:
         of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
         products = catalogue.product_kernels(dtype, capability)
-        return catalogue.other_kernels(dtype) + products + of_trees
-    persistent = catalogue.persistent_kernels(cell, dtype, capability)
-    return catalogue.cell_kernels(cell, dtype) + persistent
+        return products if halves else catalogue.other_kernels(dtype) + products + of_trees
+    steps = catalogue.step_kernels if halves else catalogue.cell_kernels
+    return steps(cell, dtype) + catalogue.persistent_kernels(cell, dtype, capability)
 
 
 def describe(kernel):
@@ -161,12 +162,12 @@ def _shape(text):
 def main(arguments=None):
     parser = argparse.ArgumentParser("python -m bench.cuda_static", description=__doc__)
     parser.add_argument("--cell", action="append", choices=list(CELLS), help="repeatable")
-    parser.add_argument("--dtype", action="append", choices=["float32", "float64"])
+    parser.add_argument("--dtype", action="append", choices=["float16", "float32", "float64"])
     parser.add_argument("--capability", action="append", choices=CAPABILITIES)
     parser.add_argument("--shape", action="append", type=_shape, metavar="B,H")
     options = parser.parse_args(arguments)
     options.cell = options.cell or list(CELLS)
-    options.dtype = options.dtype or ["float32", "float64"]
+    options.dtype = options.dtype or ["float16", "float32", "float64"]
     options.capability = options.capability or list(CAPABILITIES)
     options.shape = options.shape or SHAPES
     try:

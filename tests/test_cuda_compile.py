@@ -13,9 +13,10 @@ pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cud
 from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
 from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
+from gpurnn.kernels.cuda.persistent import backward_kernel, forward_kernel  # noqa: E402
 from gpurnn.kernels.cuda.persistent_tiles import tile_heights  # noqa: E402
 
-FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
+FLOAT16, FLOAT32, FLOAT64 = map(np.dtype, ("float16", "float32", "float64"))
 CELLS = [
     cells.RNN_TANH,
     cells.RNN_RELU,
@@ -75,8 +76,8 @@ def test_kernels_keep_their_tuples_in_registers(cell):
 
 def tallest(cell, dtype, capability):
     """The persistent kernels forward and backward with the largest tiles, which hold the most."""
-    heights = len(tile_heights(dtype, capability, cell.late))
-    return catalogue.persistent_kernels(cell, dtype, capability)[heights - 1 :: heights]
+    tallest_tile = tile_heights(dtype, capability, cell.late)[-1]
+    return [kernel(cell, tallest_tile, dtype) for kernel in (forward_kernel, backward_kernel)]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,7 @@ def test_persistent_kernels_compile_and_keep_their_tiles_in_registers(cell):
         (cells.LSTM, FLOAT32, (8, 0)),
         (cells.LSTM, FLOAT32, (9, 0)),
         (cells.LSTM, FLOAT64, (8, 0)),
+        (cells.LSTM, FLOAT16, (9, 0)),
         (cells.GRU_RESET_BEFORE, FLOAT32, (8, 0)),
         (cells.GRU_RESET_BEFORE, FLOAT32, (9, 0)),
     ],
@@ -123,7 +125,7 @@ def test_persistent_kernels_compile_for_other_generations(capability):
         ("product_nt_128x64", FLOAT32, (8, 0)),
         ("product_nt_128x64", FLOAT32, (9, 0)),
         ("tensor_product_tn_128x64", FLOAT32, (8, 0)),
-        ("tensor_product_nt_128x64", np.dtype("float16"), (8, 0)),
+        ("tensor_product_nt_128x64", FLOAT16, (8, 0)),
         ("product_nn_64x64", FLOAT32, (7, 5)),
     ],
     ids=str,

@@ -24,8 +24,8 @@ FLOAT16, FLOAT32, FLOAT64 = map(np.dtype, ("float16", "float32", "float64"))
 
 @given(
     st.integers(1, 5), st.integers(1, 1100), st.integers(1, 300),
-    st.sampled_from([FLOAT16, FLOAT32, FLOAT64]), st.sampled_from([DEVICE, SMALL, TENSOR]), st.booleans(),
-    st.booleans(), st.integers(1, 2),
+    st.sampled_from([FLOAT16, FLOAT32, FLOAT64]), st.sampled_from([DEVICE, SMALL, TENSOR]),
+    st.booleans(), st.booleans(), st.integers(1, 2),
 )  # fmt: skip
 def test_plan_covers_the_work_and_fits(
     gates, hidden, batch, dtype, device, backward, late, directions

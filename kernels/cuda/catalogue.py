@@ -61,12 +61,12 @@ def cell_kernels(cell, dtype):
 
 
 def persistent_kernels(cell, dtype, capability):
-    """The persistent kernels of a cell, for every height of tiles."""
-    return [
-        kernel(cell, rows, dtype)
-        for kernel in (forward_kernel, backward_kernel)
-        for rows in tile_heights(dtype, capability, cell.late)
-    ]
+    """The persistent kernels of a cell, for every height of tiles, where tf32 is allowed too."""
+    heights = {
+        h for tf32 in (False, True) for h in tile_heights(dtype, capability, cell.late, tf32)
+    }
+    kernels = (forward_kernel, backward_kernel)
+    return [kernel(cell, rows, dtype) for kernel in kernels for rows in sorted(heights)]
 
 
 def tree_kernels(cell, dtype):
