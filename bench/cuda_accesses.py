@@ -145,7 +145,7 @@ def print_products():
 
 
 def print_tables(cells):
-    """Print all tables, the first two for cells by name."""
+    """Print both tables for cells by name."""
     print("Accesses, as the emulator counts them over 3 steps, B 16, H 96: bytes asked for by")
     print("bytes moved (global), passes needed by passes made (shared); loads and stores of all")
     print("phases, the one-time filling of shared memory included.\n")
@@ -168,4 +168,3 @@ def print_tables(cells):
             print(f"{name:<12}{kernel:<26}{weights / 1024:>8.0f}{once / 1024:>11.0f}"
                   f"{a_step / 1024:>8.1f}")  # fmt: skip
     print()
-    print_products()

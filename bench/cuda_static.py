@@ -179,6 +179,8 @@ def main(arguments=None):
     table_of_shapes(options)
     if cuda_accesses.ON_EMULATOR:
         cuda_accesses.print_tables({name: CELLS[name] for name in options.cell})
+        if list(CELLS) == options.cell:
+            cuda_accesses.print_products()
     else:
         print("Accesses: skipped, since this does not run on the emulated device.\n")
     return 1 if table_of_kernels(options) else 0

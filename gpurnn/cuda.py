@@ -105,11 +105,12 @@ def products(name=None):
 
 
 def allow_tf32(on=None):
-    """Whether large products of float32 may round their factors to tf32, 10 bits behind the point.
+    """Whether products of float32 may round their factors to tf32, 10 bits behind the point.
 
     Off at first, as in PyTorch: products are then exact to the rounding of float32. Tensor cores
-    multiply tf32 several times as fast; sums stay in float32. With `on`, sets it for this
-    process. Returns what is set. Raises RuntimeError where CUDA cannot be used.
+    multiply tf32 several times as fast; sums stay in float32. It holds for large products, by
+    cuBLAS or ours, and for the persistent schedule. With `on`, sets it for this process. Returns
+    what is set. Raises RuntimeError where CUDA cannot be used.
     """
     require()
     from .kernels.cuda import schedules

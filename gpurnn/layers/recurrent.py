@@ -52,7 +52,8 @@ class Recurrent(SequenceLayer, Layer):
     With float16 and bfloat16 all that goes in and out is of that dtype (bfloat16 is
     `ml_dtypes.bfloat16`, which CuPy from 14 on has), and so are the inputs' part of the gates and
     the gates' gradients in between; products sum in float32, cells compute in it, and states are
-    kept in it from step to step. float16 gradients below 6e-8 are 0: scale the loss.
+    kept in it from step to step (the persistent schedule rounds a copy of the hidden ones for the
+    product). float16 gradients below 6e-8 are 0: scale the loss.
 
     Raises ValueError if an option is out of range, or the cell has masks of its own: a layer
     makes none but those of `zoneout` and `recurrent_dropout`.

@@ -1,4 +1,4 @@
-"""Affine maps of rows: y = x Wᵀ + b, and back; the products are cuBLAS's."""
+"""Affine maps of rows: y = x Wᵀ + b, and back; for the products see `products`."""
 
 from .device import working
 from .products import multiply
