@@ -32,56 +32,51 @@ def launch(kernel, *arrays):
 
 def registers(build, *counts):
     """An intrinsic: of tuples of so many registers build(builder, lists) makes four."""
-    from llvmlite import ir
     from numba import types
 
     from gpurnn.kernels.cuda.device import intrinsic
+    from gpurnn.kernels.cuda.emitting import INT32, packed, unpacked
 
     def four(kinds):
         return types.UniTuple(types.uint32, 4)(*kinds)
 
     def codegen(context, builder, signature, arguments):
-        lists = [
-            [builder.extract_value(argument, i) for i in range(count)]
-            for argument, count in zip(arguments, counts)
-        ]
-        packed = ir.Constant(ir.ArrayType(ir.IntType(32), 4), ir.Undefined)
-        for i, register in enumerate(build(builder, *(lists or arguments))):
-            bits = builder.bitcast(register, ir.IntType(32))
-            packed = builder.insert_value(packed, bits, i)
-        return packed
+        lists = [unpacked(builder, *of) for of in zip(arguments, counts)]
+        made = build(builder, *(lists or arguments))
+        return packed(builder, [builder.bitcast(register, INT32) for register in made])
 
     if counts:
         return intrinsic(lambda typingctx, a, b, sums: (four((a, b, sums)), codegen))
     return intrinsic(lambda typingctx, address: (four((address,)), codegen))
 
 
-def product_kernel(kind):
+def kernel_of(name, build):
+    """A kernel (a, b, sums, out) whose lanes write build(builder, 4 of a, 2 of b, 4 floats)."""
     from llvmlite import ir
     from numba import types
 
     from gpurnn.kernels.cuda.device import cuda
     from gpurnn.kernels.cuda.launching import Kernel
-    from gpurnn.kernels.cuda.tensor_cores import multiply_fragments
     from gpurnn.kernels.cuda.tuples import gather, scatter
 
-    def build(builder, a, b, sums):
-        sums = [builder.bitcast(register, ir.FloatType()) for register in sums]
-        return multiply_fragments(builder, kind, a, b, sums)
+    def with_floats(builder, a, b, sums):
+        return build(builder, a, b, [builder.bitcast(n, ir.FloatType()) for n in sums])
 
-    multiply, two, four, put_four = registers(build, 4, 2, 4), gather(2), gather(4), scatter(4)
+    make, two, four, put_four = registers(with_floats, 4, 2, 4), gather(2), gather(4), scatter(4)
 
     def run(a, b, sums, out):
         lane = cuda.threadIdx.x
-        found = multiply(four(a, 4 * lane, 1), two(b, 2 * lane, 1), four(sums, 4 * lane, 1))
+        found = make(four(a, 4 * lane, 1), two(b, 2 * lane, 1), four(sums, 4 * lane, 1))
         put_four(out, 4 * lane, 1, found)
 
-    return Kernel(f"test of fragments {kind}", run, (types.CPointer(types.uint32),) * 4)
+    return Kernel(f"test of {name}", run, (types.CPointer(types.uint32),) * 4)
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "tf32"])
 def test_products_of_fragments(kind):
     """Small integers, which all kinds have, so that the sums are exact."""
+    from gpurnn.kernels.cuda.tensor_cores import multiply_fragments
+
     pytest.importorskip("ml_dtypes", reason="bfloat16 needs ml_dtypes")
     dtype = np.dtype("float32" if kind == "tf32" else kind)
     depth, numbers = 32 // dtype.itemsize, 4 // dtype.itemsize  # of a product, of a register
@@ -98,12 +93,31 @@ def test_products_of_fragments(kind):
     def as_registers(parts):
         return np.stack([part.astype(dtype).view(np.uint32)[:, 0] for part in parts], axis=1)
 
-    found = launch(
-        product_kernel(kind), as_registers(of_a), as_registers(of_b),
-        of_sums.astype("float32").view(np.uint32),
-    )  # fmt: skip
+    kernel = kernel_of(kind, lambda builder, *of: multiply_fragments(builder, kind, *of))
+    floats = of_sums.astype("float32").view(np.uint32)
+    found = launch(kernel, as_registers(of_a), as_registers(of_b), floats)
     wanted = np.concatenate([(a @ b + sums)[row[:, None], columns] for row in (G, G + 8)], axis=1)
     np.testing.assert_array_equal(found.view("float32"), wanted)
+
+
+def test_numbers_round_to_registers():
+    """Two to float16, two to bfloat16, two to tf32."""
+    from gpurnn.kernels.cuda.tensor_cores import convert
+
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 needs ml_dtypes")
+
+    def build(builder, a, b, sums):
+        halves = [convert(builder, kind, *sums[:2]) for kind in ("float16", "bfloat16")]
+        return halves + [convert(builder, "tf32", number) for number in sums[2:]]
+
+    numbers = np.random.default_rng(0).standard_normal((32, 4)).astype("float32")
+    bits = numbers.view(np.uint32)
+    unused = np.zeros((32, 4), np.uint32)
+    found = launch(kernel_of("rounding", build), unused, unused, bits)
+    for i, half in enumerate((np.float16, ml_dtypes.bfloat16)):
+        wanted = np.ascontiguousarray(numbers[:, :2].astype(half)).view(np.uint32)[:, 0]
+        np.testing.assert_array_equal(found[:, i], wanted)
+    np.testing.assert_array_equal(found[:, 2:], bits[:, 2:] + 0x1000 & 0xFFFFE000)
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -54,8 +54,7 @@ def matrix(numbers, along, aligned):
 
 
 CASES = [
-    ("float32", "nt", 1), ("float32", "nn", 132), ("float32", "tn", 132),
-    ("tf32", "nt", 132), ("tf32", "nn", 132), ("tf32", "tn", 132),
+    ("float32", "nt", 1), ("float32", "tn", 132), ("tf32", "nt", 132), ("tf32", "tn", 132),
     ("float16", "nt", 1), ("float16", "tt", 132), ("bfloat16", "tn", 132), ("float64", "nn", 1),
 ]  # fmt: skip
 
@@ -116,7 +115,7 @@ def test_cublas(dtype):
 
 
 def test_a_layer_of_our_products():
-    """The same numbers as with cuBLAS's; with tf32, as far as its rounding goes."""
+    """The same numbers as with cuBLAS's; with tf32 but for its rounding."""
     rng = np.random.default_rng(0)
     layer = gpurnn.Linear(37, 5, device="cuda", rng=1)
     x, dy = (put(rng.standard_normal((9, n)).astype("float32"), "cuda") for n in (37, 5))
@@ -128,10 +127,10 @@ def test_a_layer_of_our_products():
 
     expected = run()
     gpurnn.cuda.products("own")
-    for tf32, atol in ((False, 1e-5), (True, 2e-2)):
-        gpurnn.cuda.allow_tf32(tf32)
-        for found, wanted in zip(run(), expected):
-            np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
+    for found, wanted in zip(run(), expected):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+    gpurnn.cuda.allow_tf32(True)
+    assert 1e-5 < np.abs(get(layer(x)) - expected[0]).max() < 1e-2
 
 
 def test_the_quicker_is_timed_and_remembered(monkeypatch):

@@ -10,6 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from .device import ELEMENTS, intrinsic
+from .emitting import packed, unpacked
 
 WARP = 32
 ACCESS_BYTES = 16
@@ -90,16 +91,10 @@ def tile_functions(rows, columns, dtype):
     tile = types.UniTuple(element, size)
     share = types.UniTuple(element, max(size // WARP, 1))
 
-    def pack(builder, values):
-        packed = ir.Constant(ir.ArrayType(number, len(values)), ir.Undefined)
-        for i, value in enumerate(values):
-            packed = builder.insert_value(packed, value, i)
-        return packed
-
     @intrinsic
     def zeros(typingctx):
         def codegen(context, builder, signature, arguments):
-            return pack(builder, [ir.Constant(number, 0.0)] * size)
+            return packed(builder, [ir.Constant(number, 0.0)] * size)
 
         return tile(), codegen
 
@@ -119,14 +114,14 @@ def tile_functions(rows, columns, dtype):
                         for i in range(lanes)]  # fmt: skip
 
             factors = [numbers(a, row * chunk) for row in range(rows)]
-            totals = [builder.extract_value(sums, i) for i in range(size)]
+            totals = unpacked(builder, sums, size)
             for column in range(columns):
                 weights = numbers(w, column * pitch)
                 for k in range(lanes):
                     for row in range(rows):
                         i = row * columns + column
                         totals[i] = builder.call(fma, [factors[row][k], weights[k], totals[i]])
-            return pack(builder, totals)
+            return packed(builder, totals)
 
         return tile(tile, pointer, types.int64, types.int64), codegen
 
@@ -150,7 +145,7 @@ def tile_functions(rows, columns, dtype):
     def sum_over_lanes(typingctx, sums, lane):
         def codegen(context, builder, signature, arguments):
             sums, lane = arguments
-            values = [builder.extract_value(sums, i) for i in range(size)]
+            values = unpacked(builder, sums, size)
             for mask in (16, 8, 4, 2, 1):
                 if len(values) == 1:
                     values = [builder.fadd(values[0], from_lane(builder, values[0], mask))]
@@ -166,7 +161,7 @@ def tile_functions(rows, columns, dtype):
                     )
                     for a, b in zip(values[:half], values[half:])
                 ]
-            return pack(builder, values)
+            return packed(builder, values)
 
         return share(tile, types.int64), codegen
 

@@ -11,11 +11,12 @@ from llvmlite import ir
 from numba import types
 
 from .device import cuda, inlined, intrinsic
+from .emitting import load_vector, packed, plus, store_vector, unpacked
 from .intrinsics import ACCESS_BYTES, WARP, copy_access
 from .persistent_block import COLUMNS, THREADS, WARPS
 from .tensor_cores import (
-    INT32,
     convert,
+    kind_of,
     load_matrices,
     multiply_fragments,
     shared_address,
@@ -36,19 +37,6 @@ def slot_words(dtype):
     return (CHUNK * dtype.itemsize + ACCESS_BYTES) // 4
 
 
-def kind_of(dtype):
-    """What the tensor cores call the numbers of a dtype."""
-    return "tf32" if dtype.itemsize == 4 else dtype.name
-
-
-def _store_words(builder, pointer, word, values):
-    vector = ir.Constant(ir.VectorType(values[0].type, len(values)), ir.Undefined)
-    for i, value in enumerate(values):
-        vector = builder.insert_element(vector, value, ir.Constant(INT32, i))
-    to = builder.bitcast(builder.gep(pointer, [word]), vector.type.as_pointer())
-    builder.store(vector, to, align=4 * len(values))
-
-
 @cache
 def put_rounded(kind):
     """A function (source, index, target, word): 4 float32 numbers from source[index] on, rounded
@@ -58,14 +46,13 @@ def put_rounded(kind):
     def put(typingctx, source, index, target, word):
         def codegen(context, builder, signature, arguments):
             source, index, target, word = arguments
-            four = ir.VectorType(ir.FloatType(), 4)
-            at = builder.bitcast(builder.gep(source, [index]), four.as_pointer())
-            loaded = builder.load(at, align=ACCESS_BYTES)
-            numbers = [builder.extract_element(loaded, ir.Constant(INT32, i)) for i in range(4)]
+            at = builder.gep(source, [index])
+            numbers = load_vector(builder, at, ir.FloatType(), 4, ACCESS_BYTES)
             together = 1 if kind == "tf32" else 2
             registers = [convert(builder, kind, *numbers[i : i + together])
                          for i in range(0, 4, together)]  # fmt: skip
-            _store_words(builder, target, word, registers)
+            at = builder.gep(target, [word])
+            store_vector(builder, at, registers, 4 * len(registers))
             return context.get_dummy_value()
 
         return types.void(source, types.int64, target, types.int64), codegen
@@ -109,17 +96,14 @@ def accumulate_slice(kind):
     def accumulate(typingctx, totals, a, w):
         def codegen(context, builder, signature, arguments):
             totals, a, w = arguments
-            found = [builder.extract_value(totals, i) for i in range(4)]
+            found = unpacked(builder, totals, 4)
             columns = load_matrices(builder, w)
             for half in range(2):
-                at = builder.add(a, ir.Constant(INT32, half * _SLICE_BYTES // 2))
+                at = plus(builder, a, half * _SLICE_BYTES // 2)
                 rows = load_matrices(builder, at)
                 pair = columns[2 * half : 2 * half + 2]
                 found = multiply_fragments(builder, kind, rows, pair, found)
-            packed = ir.Constant(ir.ArrayType(ir.FloatType(), 4), ir.Undefined)
-            for i, number in enumerate(found):
-                packed = builder.insert_value(packed, number, i)
-            return packed
+            return packed(builder, found)
 
         return sums(sums, types.int32, types.int32), codegen
 

@@ -9,15 +9,18 @@ eight that are stored or loaded at once meet in no bank.
 from dataclasses import dataclass
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 
 from .device import intrinsic
+from .emitting import constant, load_vector, plus, split, times
 from .intrinsics import ACCESS_BYTES, lanes_of
-from .tensor_cores import INT32, shared_pointer
+from .tensor_cores import shared_pointer
 
 SLICE_BYTES = 64
 """Of the depth, in a slice: 4 accesses, or what two instructions of a tensor core take."""
+
+WARP_ROWS = 32
+"""Of a product, that a warp makes."""
 
 SLICE_CHUNKS = SLICE_BYTES // ACCESS_BYTES
 
@@ -56,29 +59,24 @@ class Factor:
     def place(self, builder, row, chunk):
         """How far behind the tile's first byte a row's chunk stands; all are LLVM's int32."""
         chunk = builder.xor(chunk, self._permutation(builder, row))
-        number = builder.add(builder.mul(row, _constant(self.chunks)), chunk)
-        return builder.mul(number, _constant(ACCESS_BYTES))
+        number = plus(builder, times(builder, row, self.chunks), chunk)
+        return times(builder, number, ACCESS_BYTES)
 
     def _permutation(self, builder, row):
         if self.along_depth:  # two rows are as wide as the banks
-            return builder.and_(builder.lshr(row, _constant(1)), _constant(SLICE_CHUNKS - 1))
+            return split(builder, split(builder, row, 2)[0], SLICE_CHUNKS)[1]
         if not self.tensor:  # neighbours are loaded from one row
-            return _constant(0)
+            return constant(0)
         if self.dtype.itemsize == 2:  # 8 rows' chunks are loaded at once
-            return builder.and_(row, _constant(7))
+            return split(builder, row, 8)[1]
         # Numbers of 4 rows, of two chunks each, are loaded at once.
-        return builder.shl(builder.and_(row, _constant(3)), _constant(1))
+        return times(builder, split(builder, row, 4)[1], 2)
 
     def load(self, builder, address, row, chunk, element, count):
         """`count` values of LLVM type `element` from a chunk on."""
-        at = builder.add(address, self.place(builder, row, chunk))
-        vector = ir.VectorType(element, count)
-        loaded = builder.load(shared_pointer(builder, at, vector), align=ACCESS_BYTES)
-        return [builder.extract_element(loaded, _constant(i)) for i in range(count)]
-
-
-def _constant(value):
-    return ir.Constant(INT32, value)
+        at = plus(builder, address, self.place(builder, row, chunk))
+        pointer = shared_pointer(builder, at, element)
+        return load_vector(builder, pointer, element, count, ACCESS_BYTES)
 
 
 def place_of(factor):

@@ -15,8 +15,8 @@ from numba import types
 from .device import ELEMENTS, INTEGER, cuda, floats, inlined, working
 from .intrinsics import ACCESS_BYTES, pointer_to
 from .launching import Kernel
-from .product_factor import Factor, place_of
-from .product_warp import WARP_ROWS, FusedWarp, TensorWarp, warp_functions
+from .product_factor import WARP_ROWS, place_of
+from .product_warp import make_warp, warp_functions
 from .tensor_cores import (
     commit_copies,
     copy_async,
@@ -95,11 +95,8 @@ def product_kernel(dtype, a_along, b_along, tensor, tiling, asynchronous):
     out : rows × columns numbers; or, where there are several parts, `partial` (parts, rows,
         columns), of `working` dtype
     """
-    a, b = (
-        Factor(dtype, a_along, tiling.rows, tensor),
-        Factor(dtype, b_along, tiling.columns, tensor),
-    )
-    warp = (TensorWarp if tensor else FusedWarp)(a, b, tiling.warp_columns)
+    warp = make_warp(dtype, a_along, b_along, tensor, tiling)
+    a, b = warp.a, warp.b
     zeros, accumulate, put = warp_functions(warp, tiling.columns)
     bring_a, bring_b, wait = (
         bring(a, asynchronous),

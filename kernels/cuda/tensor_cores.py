@@ -17,8 +17,8 @@ from llvmlite import ir
 from numba import types
 
 from .device import intrinsic
+from .emitting import INT32, plus
 
-INT32 = ir.IntType(32)
 SHARED = 3
 """LLVM's number of the address space."""
 
@@ -27,6 +27,11 @@ _PRODUCTS = {
     "bfloat16": "m16n8k16.row.col.f32.bf16.bf16.f32",
     "tf32": "m16n8k8.row.col.f32.tf32.tf32.f32",
 }
+
+
+def kind_of(dtype):
+    """What the tensor cores call the numbers of a dtype."""
+    return "tf32" if dtype.itemsize == 4 else dtype.name
 
 
 def _assembly(builder, text, constraints, result, arguments, side_effect=False):
@@ -76,8 +81,7 @@ def convert(builder, kind, *numbers):
 
 def shared_pointer(builder, address, element, offset=0):
     """A pointer to values of LLVM type `element`, `offset` bytes behind an address."""
-    address = builder.add(address, ir.Constant(INT32, offset))
-    return builder.inttoptr(address, ir.PointerType(element, SHARED))
+    return builder.inttoptr(plus(builder, address, offset), ir.PointerType(element, SHARED))
 
 
 @intrinsic
