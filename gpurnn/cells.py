@@ -7,6 +7,22 @@ from functools import cached_property
 
 from .kernels.cells import elman, gru, lstm, tree_lstm
 
+_OF_EVERY_LAYER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def check_weights(names, late):
+    """The names of a cell's own weights as a tuple; ValueError if there cannot be such."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"weights: expected a tuple of names, got {names!r}")
+    if names and late:
+        raise ValueError(f"weights: expected none of a two-phase cell, got {', '.join(names)}")
+    if len({*names, *_OF_EVERY_LAYER}) < len(names) + len(_OF_EVERY_LAYER):
+        raise ValueError(
+            f"weights: expected names, each once, other than {', '.join(_OF_EVERY_LAYER)}, got "
+            f"{', '.join(names)}"
+        )
+    return tuple(names)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -73,10 +89,7 @@ class Cell:
             raise ValueError(
                 f"output: expected the number of one of {self.states} states, got {self.output}"
             )
-        if self.weights and self.late:
-            raise ValueError(
-                f"weights: expected none of a two-phase cell, got {', '.join(self.weights)}"
-            )
+        check_weights(self.weights, self.late)
 
     def __hash__(self):
         return self._hash

@@ -7,6 +7,7 @@ import pytest
 
 import gpurnn
 from gpurnn.kernels.cells import elman
+from gpurnn.kernels.cells.lstm import backward_peepholes
 from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout
 from gpurnn.kernels.cells.zoneout import zoneout
 from gpurnn.kernels.mathematics import constant, sigmoid, sigmoid_slope, tanh, tanh_slope, zero
@@ -76,7 +77,12 @@ def _back_with_nan(saved, state, new, dnew):
         ({"forward": lambda x, h, state: tanh(x[0] + h[0])}, ValueError, "forward"),
         ({"forward": lambda x, h: (x, ())}, TypeError, "arguments"),
         ({"forward": _uneven, "backward": _back_from_uneven}, ValueError, "apart"),
-        ({"backward": lambda saved, state, new, dnew: (dnew, dnew)}, ValueError, "unpack|dstate"),
+        ({"backward": lambda saved, state, new, dnew: (dnew, dnew)}, ValueError,
+         r"backward: expected \(dx, dh, dstate\), got 2 results"),
+        ({"backward": lambda saved, state, new, dnew: (dnew,) * 4}, ValueError,
+         r"backward: expected \(dx, dh, dstate\), got 4 results"),
+        ({"backward": lambda saved, state, new: (new,) * 3}, TypeError,
+         "backward: expected a function of 4 arguments"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
@@ -96,6 +102,15 @@ def test_mistakes_of_the_early_phase_are_named():
 
     cell = replace(gpurnn.cells.GRU_RESET_BEFORE, gate_backward=gate_backward)
     with pytest.raises(ValueError, match=r"of gated by state\[0\]"):
+        gpurnn.check_cell(cell, devices=())
+
+
+def test_the_gradient_of_weights_is_missed():
+    def backward(saved, state, new, dnew, weights):
+        return backward_peepholes(saved, state, new, dnew, weights)[:3]
+
+    cell = replace(gpurnn.cells.LSTM_PEEPHOLES, backward=backward)
+    with pytest.raises(ValueError, match=r"\(dx, dh, dstate, dweights\), got 3 results"):
         gpurnn.check_cell(cell, devices=())
 
 

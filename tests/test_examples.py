@@ -66,3 +66,11 @@ def test_own_cell_learns(capsys):
     losses = load("own_cell").main(updates=100)
     assert all(loss < 0.3 for loss in losses.values()), losses
     assert "def gate_backward(" in capsys.readouterr().out
+
+
+def test_units_learn_how_slow_they_are(capsys):
+    """Always to say 0 costs 1; the example itself trains four times as long."""
+    errors = load("time_constants").main(updates=120)
+    assert errors["leaky_unit"][1] < 0.15
+    assert errors["leaky_unit"][1] < errors["rnn_tanh"][1] / 2
+    assert "steps remembered" in capsys.readouterr().out

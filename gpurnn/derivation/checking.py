@@ -6,7 +6,6 @@ import numpy as np
 
 from ..arrays import check_rng, check_size, to_device, to_numpy
 from ..cells import Cell
-from ..kernels.signatures import backward_of, forward_of, gate_backward_of, gate_of
 from .graph import Graph
 from .symbols import Literals, Symbol
 from .tracing import Trace
@@ -87,6 +86,11 @@ def _counts(cell):
     }  # fmt: skip
 
 
+def _extra(cell, inputs):
+    """The last argument of a cell with extras, in a tuple; () of one without."""
+    return (inputs["extra"],) if cell.extras else ()
+
+
 def _refuse_literals(cell):
     """TypeError if one of a cell's formulas combines its inputs with a number as it stands."""
     graph, literals = Graph(), Literals()
@@ -96,15 +100,15 @@ def _refuse_literals(cell):
         return tuple(Symbol(graph, node, literals) for node in nodes)
 
     inputs = {group: given(group, count) for group, count in _counts(cell).items()}
-    state, extra, saved = inputs["state"], inputs["extra"], given("saved", cell.saved)
+    state, saved, extra = inputs["state"], given("saved", cell.saved), _extra(cell, inputs)
     new, dnew = given("new", cell.states), given("dnew", cell.states)
-    kept, carried = given("kept", cell.kept), given("carried", cell.carried)
-    Trace(forward_of(cell), (inputs["x"], inputs["h"], state, kept, extra), "forward")
-    Trace(backward_of(cell), (saved, state, new, dnew, extra), "backward")
+    kept = (given("kept", cell.kept),) if cell.late else ()
+    Trace(cell.forward, (inputs["x"], inputs["h"], state, *kept, *extra), "forward")
+    Trace(cell.backward, (saved, state, new, dnew, *extra), "backward")
     if cell.late:
-        (dgated,) = given("dgated", 1)
-        Trace(gate_of(cell), (inputs["early x"], inputs["early h"], state, extra), "gate")
-        Trace(gate_backward_of(cell), (saved, state, carried, dgated, extra), "gate_backward")
+        (dgated,), carried = given("dgated", 1), given("carried", cell.carried)
+        Trace(cell.gate, (inputs["early x"], inputs["early h"], state, *extra), "gate")
+        Trace(cell.gate_backward, (saved, state, carried, dgated, *extra), "gate_backward")
     if literals:
         number, file, line = literals[0]
         raise TypeError(
@@ -121,52 +125,53 @@ def _numbers(result, count, what, like):
     return tuple(np.broadcast_to(part, like.shape) for part in result)
 
 
-def _results(result, counts, whats, like):
-    """As `_numbers`, of a tuple of tuples."""
+def _results(result, counts, function, like):
+    """As `_numbers`, of a function's tuple of tuples; `counts` by the tuples' names."""
     if not isinstance(result, tuple) or len(result) != len(counts):
-        raise ValueError(f"{whats[0]}: expected a tuple of {', '.join(whats)}, got {result!r}")
-    return [_numbers(*each, like) for each in zip(result, counts, whats)]
+        got = f"{len(result)} results" if isinstance(result, tuple) else type(result).__name__
+        raise ValueError(f"{function}: expected ({', '.join(counts)}), got {got}")
+    return [
+        _numbers(part, count, f"{function}: {name}", like)
+        for part, (name, count) in zip(result, counts.items())
+    ]
 
 
 def _forward(cell, inputs):
     """(new states and what is gated, saved) of both phases."""
-    state, extra, kept, gated = inputs["state"], inputs["extra"], (), ()
+    state, extra, kept, gated = inputs["state"], _extra(cell, inputs), (), ()
     if cell.late:
-        result = gate_of(cell)(inputs["early x"], inputs["early h"], state, extra)
+        result = cell.gate(inputs["early x"], inputs["early h"], state, *extra)
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(f"gate: expected (gated, kept), got {result!r}")
         gated = (np.broadcast_to(result[0], state[0].shape),)
-        kept = _numbers(result[1], cell.kept, "gate: kept", state[0])
+        kept = (_numbers(result[1], cell.kept, "gate: kept", state[0]),)
     new, saved = _results(
-        forward_of(cell)(inputs["x"], inputs["h"], state, kept, extra),
-        (cell.states, cell.saved), ("forward: new", "forward: saved"), state[0],
+        cell.forward(inputs["x"], inputs["h"], state, *kept, *extra),
+        {"new": cell.states, "saved": cell.saved}, "forward", state[0],
     )  # fmt: skip
     return new + gated, saved
 
 
 def _backward(cell, inputs, outputs, saved, seeds):
     """The gradients of the sum of seeds * outputs, by group of inputs."""
-    state, extra = inputs["state"], inputs["extra"]
+    state, extra = inputs["state"], _extra(cell, inputs)
     new, dnew = outputs[: cell.states], seeds[: cell.states]
-    second = "carried" if cell.late else "dh"
-    dx, dh, dstate, dweights = _results(
-        backward_of(cell)(saved, state, new, dnew, extra),
-        (cell.late or cell.gates, cell.carried if cell.late else cell.gates, cell.states,
-         len(cell.weights)),
-        ("backward: dx", f"backward: {second}", "backward: dstate", "backward: dweights"),
-        state[0],
-    )  # fmt: skip
-    if not cell.late:
-        if not cell.apart and any((a != b).any() for a, b in zip(dx, dh)):
-            raise ValueError("apart: expected True of a cell whose dx and dh differ")
-        return {"x": dx, "h": dh, "state": dstate, "extra": dweights}
-    da, more = _results(
-        gate_backward_of(cell)(saved, state, dh, seeds[-1], extra),
-        (cell.gates - cell.late, cell.states), ("gate_backward: da", "gate_backward: dstate"),
-        state[0],
-    )  # fmt: skip
-    dstate = tuple(a + b for a, b in zip(dstate, more))
-    return {"early x": da, "early h": da, "x": dx, "h": dx, "state": dstate}
+    result = cell.backward(saved, state, new, dnew, *extra)
+    if cell.late:
+        counts = {"da": cell.late, "carried": cell.carried, "dstate": cell.states}
+        late_da, carried, dstate = _results(result, counts, "backward", state[0])
+        counts = {"da": cell.gates - cell.late, "dstate": cell.states}
+        result = cell.gate_backward(saved, state, carried, seeds[-1], *extra)
+        da, more = _results(result, counts, "gate_backward", state[0])
+        dstate = tuple(a + b for a, b in zip(dstate, more))
+        return {"early x": da, "early h": da, "x": late_da, "h": late_da, "state": dstate}
+    counts = {"dx": cell.gates, "dh": cell.gates, "dstate": cell.states}
+    if cell.weights:
+        counts["dweights"] = len(cell.weights)
+    dx, dh, dstate, *dweights = _results(result, counts, "backward", state[0])
+    if not cell.apart and any((a != b).any() for a, b in zip(dx, dh)):
+        raise ValueError("apart: expected True of a cell whose dx and dh differ")
+    return {"x": dx, "h": dh, "state": dstate, "extra": dweights[0] if dweights else ()}
 
 
 def _slopes(cell, inputs, group, i):
