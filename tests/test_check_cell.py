@@ -12,7 +12,8 @@ from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout
 from gpurnn.kernels.cells.zoneout import zoneout
 from gpurnn.kernels.mathematics import constant, sigmoid, sigmoid_slope, tanh, tanh_slope, zero
 
-BUILT_IN = [cell for cell in vars(gpurnn.cells).values() if isinstance(cell, gpurnn.Cell)]
+CELLS = gpurnn.Cell, gpurnn.TreeCell
+BUILT_IN = [cell for cell in vars(gpurnn.cells).values() if isinstance(cell, CELLS)]
 MADE = [
     zoneout(gpurnn.cells.LSTM_PEEPHOLES, 2),
     recurrent_dropout(zoneout(gpurnn.cells.GRU_RESET_BEFORE)),
@@ -115,7 +116,7 @@ def test_the_gradient_of_weights_is_missed():
 
 
 def test_only_cells_are_checked():
-    with pytest.raises(TypeError, match="cell: expected a Cell, got function"):
+    with pytest.raises(TypeError, match="cell: expected a Cell or a TreeCell, got function"):
         gpurnn.check_cell(sigmoid)
     with pytest.raises(ValueError, match="points"):
         gpurnn.check_cell(RNN, points=0)
