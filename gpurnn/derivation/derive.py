@@ -100,7 +100,7 @@ def _items(name, nodes):
 
 
 def _given(formula):
-    """(names of the states and extras, the last argument of a cell with extras)."""
+    """(names of the states and extras, the last argument, in a tuple, if there are extras)."""
     extra = _items("extra", formula.extra)
     return _items("state", formula.state) | extra, ("extra",) if extra else ()
 
@@ -124,10 +124,11 @@ def _one_phase(name, gates, formula, weights, masks):
         ("saved", "state", "new", "dnew", *last), known, back.labels | formula.labels, "dnew[0]"
     )
     backward.unpack("saved", saved)
+    results = (dx, dh, dstate, dweights) if weights else (dx, dh, dstate)
     functions = _compile(
         name,
         forward=forward.function("forward", tuple(new), tuple(saved)),
-        backward=backward.function("backward", dx, dh, dstate, *([dweights] if weights else [])),
+        backward=backward.function("backward", *results),
     )
     return Cell(
         name, gates, len(state), len(saved), **functions, apart=dx != dh, weights=weights,
