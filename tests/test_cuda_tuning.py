@@ -22,7 +22,9 @@ def store(monkeypatch):
     monkeypatch.setattr(tuning, "load_bytes", lambda target, key: kept.get(key))
     monkeypatch.setattr(tuning, "save_bytes", lambda target, key, data: kept.update({key: data}))
     forget(schedules)
+    gpurnn.cuda.products("cublas")  # they are timed in test_cuda_products
     yield kept
+    gpurnn.cuda.products("auto")
     gpurnn.cuda.autotune(False)
     gpurnn.cuda.schedule("auto")
     forget(schedules)

@@ -75,6 +75,11 @@ def autotune(on=None):
     return _autotuned
 
 
+def times_products():
+    """Whether products of unknown shapes are to be timed here: not those of a trial's layer."""
+    return _autotuned and not _forced.plans
+
+
 _tf32 = False
 
 
