@@ -29,7 +29,7 @@ def multiply_own(a, b, out, add, device, tensor):
     partial = cupy.empty((parts, rows, columns), working(dtype)) if parts > 1 else None
     kernel = product_kernel(dtype, a_along, b_along, tensor, tiling, asynchronous)
     kernel(
-        (-(-columns // tiling.columns), -(-rows // tiling.rows), parts), (THREADS, 1, 1),
+        (-(-rows // tiling.rows), -(-columns // tiling.columns), parts), (THREADS, 1, 1),
         rows, columns, depth, a.data.ptr, a_pitch, int(a_wide), b.data.ptr, b_pitch, int(b_wide),
         out.data.ptr, int(add), 0 if partial is None else partial.data.ptr, slices_each,
     )  # fmt: skip

@@ -89,7 +89,7 @@ def bring(factor, asynchronous):
 
 @cache
 def product_kernel(dtype, a_along, b_along, tensor, tiling, asynchronous):
-    """A kernel; grid: (tiles of columns, tiles of rows, parts of `slices` slices of the depth).
+    """A kernel; grid: (tiles of rows, tiles of columns, parts of `slices` slices of the depth).
 
     a_along, b_along : whether the rows of a, the columns of b are contiguous
     out : rows × columns numbers; or, where there are several parts, `partial` (parts, rows,
@@ -98,26 +98,22 @@ def product_kernel(dtype, a_along, b_along, tensor, tiling, asynchronous):
     warp = make_warp(dtype, a_along, b_along, tensor, tiling)
     a, b = warp.a, warp.b
     zeros, accumulate, put = warp_functions(warp, tiling.columns)
-    bring_a, bring_b, wait = (
-        bring(a, asynchronous),
-        bring(b, asynchronous),
-        wait_for_copies(STAGES - 2),
-    )
+    bring_a, bring_b = bring(a, asynchronous), bring(b, asynchronous)
+    wait = wait_for_copies(STAGES - 2)
     element, load = ELEMENTS[dtype], load_shared(ELEMENTS[dtype])
     stage, pitch, slice_ = a.bytes + b.bytes, warp.pitch(tiling.columns), a.depth
-    shared_size = max(STAGES * stage, tiling.rows * pitch * element.bitwidth // 8)
-    shared_size //= ACCESS_BYTES // 2
+    shared_words = max(8 * STAGES * stage, tiling.rows * pitch * element.bitwidth) // 64
     tile_rows, tile_columns, b_distance = tiling.rows, tiling.columns, a.bytes
     warp_columns, warps_across = tiling.warp_columns, tiling.columns // tiling.warp_columns
 
     def run(
         rows, columns, depth, a, a_pitch, a_wide, b, b_pitch, b_wide, out, add, partial, slices
     ):  # fmt: skip
-        memory = cuda.shared.array(shared_size, types.uint64, alignment=ACCESS_BYTES)
+        memory = cuda.shared.array(shared_words, types.uint64, alignment=ACCESS_BYTES)
         at = shared_address(pointer_to(memory))
         warp, lane = cuda.threadIdx.x // 32, cuda.threadIdx.x % 32
         row, column = warp // warps_across * WARP_ROWS, warp % warps_across * warp_columns
-        first_row, first_column = cuda.blockIdx.y * tile_rows, cuda.blockIdx.x * tile_columns
+        first_row, first_column = cuda.blockIdx.x * tile_rows, cuda.blockIdx.y * tile_columns
         begin = cuda.blockIdx.z * slices
         end = min(begin + slices, (depth + slice_ - 1) // slice_)
         sums = zeros()
