@@ -21,3 +21,5 @@ def kernel(identity):
 
 
 inlined = njit(error_model="numpy", forceinline=True)
+compiled = njit(error_model="numpy")
+"""For functions that several kernels call more than once: each kernel then has one copy."""

@@ -19,124 +19,84 @@ from math import sqrt
 import numpy as np
 
 from ..normalisation import EPSILON
-from .compiling import inlined, kernel
-from .extras import load_row
-from .simd import REGISTER_BYTES, broadcast, fma, lanes_of, load, store, sum_lanes
+from .compiling import compiled, inlined, kernel
+from .simd import REGISTER_BYTES, broadcast, fma, lanes_of, load, load_part, store, sum_lanes
 
 INPUTS, HIDDEN = 0, 1
 BLOCK_ROWS = 64  # of gradients: they stay in the cache from one use to the next
 
 
-def _sum_of(plus):
-    """A function (a, begin, end, mean) -> the sum over whole vectors of what `plus` adds for each.
+@inlined
+def _sums(a, at, gates, hidden, center):
+    """The sums of a row's distances from `center`, and of their squares.
 
-    It makes four sums at a time: the next addition to one of them must wait for the last.
+    What pads H to H' may be anything.
     """
-
-    @inlined
-    def total(a, begin, end, mean):
-        lanes = REGISTER_BYTES // a.itemsize
-        one = two = three = four = broadcast(a, 0)
-        whole = begin + (end - begin) // (4 * lanes) * (4 * lanes)
-        for i in range(begin, whole, 4 * lanes):
-            one, two = plus(a, i, mean, one), plus(a, i + lanes, mean, two)
-            three, four = plus(a, i + 2 * lanes, mean, three), plus(a, i + 3 * lanes, mean, four)
-        for i in range(whole, end, lanes):
-            one = plus(a, i, mean, one)
-        return sum_lanes((one + two) + (three + four))
-
-    return total
-
-
-@inlined
-def _plus_number(a, i, mean, total):
-    return total + load(a, i)
-
-
-@inlined
-def _plus_square(a, i, mean, total):
-    distance = load(a, i) - mean
-    return fma(distance, distance, total)
-
-
-_sum, _sum_of_squares = _sum_of(_plus_number), _sum_of(_plus_square)
+    lanes = REGISTER_BYTES // a.itemsize
+    whole = hidden // lanes * lanes
+    end = at + gates * whole
+    first = second = first_squares = second_squares = broadcast(a, 0)
+    for i in range(at, end - lanes, 2 * lanes):
+        one, two = load(a, i) - center, load(a, i + lanes) - center
+        first, first_squares = first + one, fma(one, one, first_squares)
+        second, second_squares = second + two, fma(two, two, second_squares)
+    if whole // lanes * gates % 2:
+        one = load(a, end - lanes) - center
+        first, first_squares = first + one, fma(one, one, first_squares)
+    total = np.float64(sum_lanes(first + second))
+    squares = np.float64(sum_lanes(first_squares + second_squares))
+    for g in range(gates):
+        for i in range(end + g * lanes, end + g * lanes + hidden - whole):
+            total += a[i] - center
+            squares += (a[i] - center) ** 2
+    return total, squares
 
 
 @inlined
 def _mean_and_scale(a, at, gates, hidden):
-    """Of the row from a[at] on; whatever pads H to H' does not count."""
-    lanes = REGISTER_BYTES // a.itemsize
-    size, whole = gates * hidden, hidden // lanes * lanes
-    rest, end = hidden - whole, at + gates * whole
-    total = np.float64(_sum(a, at, end, 0))
-    for g in range(gates):
-        for i in range(end + g * lanes, end + g * lanes + rest):
-            total += a[i]
+    """Of the row from a[at] on, in two passes: far from 0 one pass would lose its digits."""
+    size = gates * hidden
+    total, _ = _sums(a, at, gates, hidden, 0.0)
     mean = total / size
-    squares = np.float64(_sum_of_squares(a, at, end, mean))
-    for g in range(gates):
-        for i in range(end + g * lanes, end + g * lanes + rest):
-            squares += (a[i] - mean) ** 2
+    _, squares = _sums(a, at, gates, hidden, mean)
     return mean, 1 / sqrt(squares / size + EPSILON)
 
 
-def _phase(cell, rows, phase):
-    """(the number of the first gate, how many gates) of a row."""
-    if rows == INPUTS or not cell.late:
-        return 0, cell.gates
-    early = cell.gates - cell.late
-    return (0, early) if phase == 0 else (early, cell.late)
-
-
 @cache
-def normalise(cell, dtype, kind, phase=0):
-    """A function that normalises `count` rows of products in place, with gain and bias.
+def _normalise_rows(dtype):
+    """What `normalise` does of a row, or the gates from `early` on, of a cell of `all_gates`."""
+    lanes = lanes_of(dtype)
 
-    Row r begins at a[offsets[r]] and is number first + rows[r] of those kept, if they are to be.
-    It does nothing for a cell that is not normalised.
-    """
-    if not cell.normalised:
-        return inlined(lambda a, offsets, count, rows, first, hidden, padded, norms, keep: None)
-    (early, gates), all_gates = _phase(cell, kind, phase), cell.gates
-    lanes, load_units = lanes_of(dtype), load_row(lanes_of(dtype))
-
-    @inlined
-    def run(a, offsets, count, rows, first, hidden, padded, norms, keep):
-        gain, bias, normals, scales = norms[kind]
+    @compiled
+    def run(
+        a, offsets, count, rows, first, hidden, padded, side, keep, early, gates, all_gates, phase
+    ):
+        gain, bias, normals, scales = side
         for r in range(count):
             at, row = offsets[r], first + rows[r]
             mean, scale = _mean_and_scale(a, at, gates, hidden)
             if keep:
                 scales[row, phase] = scale
             normals_at = (row * all_gates + early) * padded
-            for j in range(0, padded, lanes):
-                for g in range(gates):
+            for g in range(gates):
+                for j in range(0, padded, lanes):
                     i, unit = j * gates + g * lanes, (early + g) * hidden + j
                     normal = (load(a, at + i) - mean) * scale
                     if keep:
                         store(normals, normals_at + i, normal)
-                    gained = normal * load_units(gain, unit, hidden - j)
-                    store(a, at + i, gained + load_units(bias, unit, hidden - j))
+                    gained = normal * load_part(gain, unit, hidden - j)
+                    store(a, at + i, gained + load_part(bias, unit, hidden - j))
 
     return run
 
 
 @cache
-def normalise_backward(cell, dtype, kind, phase=0):
-    """A function for the way back through `count` rows of products.
-
-    Rows first + rows[r] of d (T B, G, H') are the gradients by what `normalise` made; it writes
-    those by the products to `out`, which may be d, and adds those by gain and bias to totals
-    (2, G, H'); `norm` is (gain, normals, scales, totals). It does nothing for a cell
-    that is not normalised.
-    """
-    if not cell.normalised:
-        return inlined(lambda d, out, count, rows, first, hidden, padded, norm: None)
-    (early, gates), all_gates = _phase(cell, kind, phase), cell.gates
-    lanes, load_units = lanes_of(dtype), load_row(lanes_of(dtype))
+def _normalise_rows_backward(dtype):
+    """What `normalise_backward` does, of the gates from `early` on of a cell of `all_gates`."""
+    lanes = lanes_of(dtype)
 
     @inlined
-    def add_gradients(d, count, rows, first, padded, normals, totals):
+    def add_gradients(d, count, rows, first, padded, normals, totals, early, gates, all_gates):
         for g in range(gates):
             for j in range(0, padded, lanes):
                 by_gain = by_bias = broadcast(d, 0)
@@ -150,10 +110,12 @@ def normalise_backward(cell, dtype, kind, phase=0):
                 store(totals, to_gain, load(totals, to_gain) + by_gain)
                 store(totals, to_bias, load(totals, to_bias) + by_bias)
 
-    @inlined
-    def run(d, out, count, rows, first, hidden, padded, norm):
+    @compiled
+    def run(d, out, count, rows, first, hidden, padded, norm, early, gates, all_gates, phase):
         gain, normals, scales, totals = norm
-        add_gradients(d, count, rows, first, padded, normals, totals.reshape(-1))
+        add_gradients(
+            d, count, rows, first, padded, normals, totals.reshape(-1), early, gates, all_gates
+        )
         size = gates * hidden
         for r in range(count):
             row = first + rows[r]
@@ -162,7 +124,7 @@ def normalise_backward(cell, dtype, kind, phase=0):
             for g in range(gates):
                 for j in range(0, padded, lanes):
                     unit, i = (early + g) * hidden + j, at + g * padded + j
-                    gained = load(d, i) * load_units(gain, unit, hidden - j)
+                    gained = load(d, i) * load_part(gain, unit, hidden - j)
                     total = total + gained
                     along = fma(gained, load(normals, at + j * gates + g * lanes), along)
             mean, slope = sum_lanes(total) / size, sum_lanes(along) / size
@@ -170,24 +132,81 @@ def normalise_backward(cell, dtype, kind, phase=0):
             for g in range(gates):
                 for j in range(0, padded, lanes):
                     unit, i = (early + g) * hidden + j, at + g * padded + j
-                    gained = load(d, i) * load_units(gain, unit, hidden - j)
+                    gained = load(d, i) * load_part(gain, unit, hidden - j)
                     normal = load(normals, at + j * gates + g * lanes)
                     store(out, i, (gained - mean - normal * slope) * scale)
 
     return run
 
 
+def _place(cell, kind, phase):
+    """(number of the first gate, how many gates, of how many, phase) of a row."""
+    early = cell.gates - cell.late
+    if kind == INPUTS or not cell.late:
+        first, gates = 0, cell.gates
+    else:
+        first, gates = (0, early) if phase == 0 else (early, cell.late)
+    return tuple(np.intp(number) for number in (first, gates, cell.gates, phase))
+
+
 @cache
-def normalise_inputs_backward(cell, dtype):
+def normalise(cell, dtype, kind, phase=0):
+    """A function that normalises `count` rows of products in place, with gain and bias.
+
+    Row r begins at a[offsets[r]] and is number first + rows[r] of those kept, if they are to be.
+    It does nothing for a cell that is not normalised.
+    """
+    if not cell.normalised:
+        return inlined(lambda a, offsets, count, rows, first, hidden, padded, norms, keep: None)
+    normalise_rows, (early, gates, all_gates, phase) = (
+        _normalise_rows(dtype), _place(cell, kind, phase),
+    )  # fmt: skip
+
+    @inlined
+    def run(a, offsets, count, rows, first, hidden, padded, norms, keep):
+        normalise_rows(
+            a, offsets, count, rows, first, hidden, padded, norms[kind], keep,
+            early, gates, all_gates, phase,
+        )  # fmt: skip
+
+    return run
+
+
+@cache
+def normalise_backward(cell, dtype, kind, phase=0):
+    """A function for the way back through `count` rows of products.
+
+    Rows first + rows[r] of d (T B, G, H') are the gradients by what `normalise` made; it writes
+    those by the products to `out`, which may be d, and adds those by gain and bias to totals
+    (2, G, H'); `norm` is (gain, normals, scales, totals). It does nothing for a cell that is not
+    normalised.
+    """
+    if not cell.normalised:
+        return inlined(lambda d, out, count, rows, first, hidden, padded, norm: None)
+    back, place = _normalise_rows_backward(dtype), _place(cell, kind, phase)
+    early, gates, all_gates, phase = place
+
+    @inlined
+    def run(d, out, count, rows, first, hidden, padded, norm):
+        back(d, out, count, rows, first, hidden, padded, norm, early, gates, all_gates, phase)
+
+    return run
+
+
+@cache
+def normalise_inputs_backward(dtype):
     """The kernel that takes the way back in dxg (T, B, G, H') itself, of the rows that `valid`
     numbers, once the time loop is done."""
-    run, gates = normalise_backward(cell, dtype, INPUTS), cell.gates
+    back = _normalise_rows_backward(dtype)
 
-    @kernel(f"normalise_inputs_backward {gates} {dtype}")
+    @kernel(f"normalise_inputs_backward {dtype}")
     def backward(dxg, valid, hidden, norm):
-        flat, padded = dxg.reshape(-1), dxg.shape[3]
+        flat, (gates, padded), nothing = dxg.reshape(-1), dxg.shape[2:], np.intp(0)
         for first in range(0, valid.size, BLOCK_ROWS):
             rows = valid[first : first + BLOCK_ROWS]
-            run(flat, flat, rows.size, rows, np.intp(0), hidden, padded, norm)
+            back(
+                flat, flat, rows.size, rows, nothing, hidden, padded, norm,
+                nothing, gates, gates, nothing,
+            )  # fmt: skip
 
     return backward

@@ -59,7 +59,7 @@ class Norms:
         bounds = split(valid.size, shares(valid.size * self._cell.gates * self._hidden))
         each = self.back(norms, INPUTS, len(bounds))
         run_parallel(
-            normalise_inputs_backward(self._cell, self._dtype),
+            normalise_inputs_backward(self._dtype),
             [
                 (dxg, valid[first:last], self._hidden, norm)
                 for (first, last), norm in zip(bounds, each)
