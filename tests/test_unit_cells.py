@@ -169,7 +169,15 @@ def test_outputs_and_gradients(name):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize(("name", "schedule"), [("LSTM", "persistent"), ("GRU", "stepwise")])
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("LSTM", "persistent"),
+        ("GRU", "stepwise"),
+        ("normalised LSTM", "auto"),
+        ("normalised GRU of two phases", "auto"),
+    ],
+)
 def test_cuda_agrees(name, schedule):
     """In training, all gradients included; the masks of one seed are the same."""
     case, results = CASES[name], []
@@ -348,12 +356,24 @@ def test_bad_cells():
         Recurrent(replace(gpurnn.cells.RNN_TANH, masks=1), 2, 3)
 
 
-def test_a_normalised_layer_takes_steps():
-    layer = CASES["normalised GRU of two phases"].layer()
-    x = np.random.default_rng(1).standard_normal((3, 2, 2))
+def test_a_normalised_layer_takes_steps(device):
+    layer = CASES["normalised GRU of two phases"].layer().to(device)
+    x = put(np.random.default_rng(1).standard_normal((3, 2, 2)), device)
     y, _ = layer(x)
     stream = layer.stream(2)
-    np.testing.assert_allclose([stream.step(x[t]) for t in range(3)], y, rtol=1e-12)
+    steps = [get(stream.step(x[t])) for t in range(3)]
+    np.testing.assert_allclose(steps, get(y), rtol=1e-12)
+
+
+@pytest.mark.cuda
+def test_no_persistent_schedule_with_layer_norm():
+    layer = gpurnn.LSTM(2, 3, layer_norm=True, device="cuda")
+    gpurnn.cuda.schedule("persistent")
+    try:
+        with pytest.raises(RuntimeError, match="schedule cannot run lstm_layer_norm with hidden"):
+            layer(put(np.ones((2, 1, 2), np.float32), "cuda"))
+    finally:
+        gpurnn.cuda.schedule("auto")
 
 
 def test_what_is_not_there_with_layer_norm():
