@@ -1,7 +1,7 @@
 """Recurrent neural networks on hand-written Numba kernels, for CPU and CUDA."""
 
 from . import analysis, cells, cuda
-from .cells import Cell
+from .cells import Cell, TreeCell
 from .data.streams import Streams
 from .data.vocabulary import Vocabulary
 from .derivation.checking import CellCheck, check_cell
@@ -24,6 +24,7 @@ from .layers import (
     RecursiveNetwork,
     Stack,
     TreeLSTM,
+    TreeNetwork,
     linear_scan,
 )
 from .learning import schedules
@@ -76,7 +77,9 @@ __all__ = [
     "Stack",
     "Streams",
     "Trainer",
+    "TreeCell",
     "TreeLSTM",
+    "TreeNetwork",
     "Trees",
     "Vocabulary",
     "analysis",

@@ -164,10 +164,10 @@ def check_rng(rng):
         raise type(error)(f"rng: expected None, a seed or a Generator, got {rng!r}") from None
 
 
-def check_size(n, name):
-    """`n` as an int; ValueError unless it is a whole number of at least 1."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{name}: expected an integer of at least 1, got {n!r}")
+def check_size(n, name, least=1):
+    """`n` as an int; ValueError unless it is a whole number of at least `least`."""
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least:
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {n!r}")
     return int(n)
 
 

@@ -7,6 +7,22 @@ from functools import cached_property
 
 from .kernels.cells import elman, gru, lstm, tree_lstm
 
+_OF_EVERY_LAYER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def check_weights(names, late):
+    """The names of a cell's own weights as a tuple; ValueError if there cannot be such."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"weights: expected a tuple of names, got {names!r}")
+    if names and late:
+        raise ValueError(f"weights: expected none of a two-phase cell, got {', '.join(names)}")
+    if len({*names, *_OF_EVERY_LAYER}) < len(names) + len(_OF_EVERY_LAYER):
+        raise ValueError(
+            f"weights: expected names, each once, other than {', '.join(_OF_EVERY_LAYER)}, got "
+            f"{', '.join(names)}"
+        )
+    return tuple(names)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -76,10 +92,7 @@ class Cell:
             raise ValueError(
                 f"output: expected the number of one of {self.states} states, got {self.output}"
             )
-        if self.weights and self.late:
-            raise ValueError(
-                f"weights: expected none of a two-phase cell, got {', '.join(self.weights)}"
-            )
+        check_weights(self.weights, self.late)
 
     def __hash__(self):
         return self._hash
@@ -111,18 +124,25 @@ class TreeCell:
 
     ``forward(x, h, state) -> new, saved`` and ``backward(saved, state, new, dnew) -> dx, dh,
     dstate`` are those of a `Cell`; `h` holds the gates' products with the children's hidden
-    states, and `saved` a number for each gate, or nothing. If children have states besides the
-    hidden one, `state` is ``(carried,)`` on the way forward and nothing on the way back:
-    `carried` is the sum over the children of what
+    states (of a node without children: zeros), and `dx` and `dh` may differ. `state` is ``()`` on
+    the way back, and also on the way forward of a cell with one state, whose `dstate` nobody
+    reads. If there are two, it is ``(carried,)`` there, the sum over the children of what
 
     - ``forward_child(x, h, c) -> value, f`` gives of a child's state 1, `f` being a gate of that
       child's own, and
-    - ``backward_child(f, c, dcarried) -> da, dc`` gives the gradients by `f`'s sum and by `c`.
+    - ``backward_child(f, c, dcarried) -> da, dc`` gives the gradients by `f`'s sum x + h and by
+      `c`; and `dstate` is ``(dcarried,)``.
+
+    `f` is whatever number backward_child needs of forward_child, which need be no gate.
 
     Attributes
     ----------
     name : str
-    gates, states, saved : how many of each; the children's own gates do not count
+    gates, states, saved : how many of each
+        The children's own gates do not count. There are as many states as said above, and no
+        more saved numbers than gates.
+
+    Raises ValueError if the numbers and functions do not go together.
     """
 
     name: str
@@ -133,6 +153,22 @@ class TreeCell:
     backward: Callable
     forward_child: Callable | None = None
     backward_child: Callable | None = None
+
+    def __post_init__(self):
+        if (self.forward_child is None) != (self.backward_child is None):
+            raise ValueError("forward_child, backward_child: expected both or none")
+        states = 1 if self.forward_child is None else 2
+        if self.states != states:
+            with_or_without = "without" if states == 1 else "with"
+            raise ValueError(
+                f"states: expected {states} of a cell {with_or_without} forward_child, got "
+                f"{self.states}"
+            )
+        if self.gates < 1 or not 0 <= self.saved <= self.gates:
+            raise ValueError(
+                "gates, saved: expected a gate at least and no more saved numbers, got "
+                f"{self.gates} and {self.saved}"
+            )
 
 
 RNN_TANH = Cell("rnn_tanh", 1, 1, 0, elman.forward_tanh, elman.backward_tanh)

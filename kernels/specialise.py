@@ -1,6 +1,14 @@
 """From one text to each device: puts a device's elementary functions into a plain function."""
 
+from dis import get_instructions
+from functools import cache
 from types import CellType, FunctionType
+
+
+@cache
+def _global_names(code):
+    """The names that code reads of its module; attributes are not among them."""
+    return sorted({i.argval for i in get_instructions(code) if i.opname == "LOAD_GLOBAL"})
 
 
 def specialise(function, replacements, jit):
@@ -17,7 +25,7 @@ def specialise(function, replacements, jit):
         return replacements.get(value) or specialise(value, replacements, jit)
 
     bindings = dict(function.__globals__)
-    for name in function.__code__.co_names:
+    for name in _global_names(function.__code__):
         if name in bindings:
             bindings[name] = of_device(bindings[name])
     enclosed = function.__closure__
@@ -40,7 +48,7 @@ def text_of(function):
     for cell in function.__closure__ or ():
         value = cell.cell_contents
         parts.append(text_of(value) if isinstance(value, FunctionType) else repr(value))
-    for name in code.co_names:
+    for name in _global_names(code):
         value = function.__globals__.get(name)
         if isinstance(value, FunctionType):
             parts.append(value.__qualname__ if value is function else text_of(value))

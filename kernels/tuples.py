@@ -43,6 +43,41 @@ def transfers(jit, load, store):
     return gather, scatter
 
 
+def part_transfers(jit, load, store):
+    """(gather_part, scatter_part): as `transfers`, of the first `some` lanes of vectors.
+
+    With ``load(array, index, some)`` and ``store(array, index, value, some)``; the functions are
+    (array, index, stride, some) -> vectors and (array, index, stride, values, some).
+    """
+
+    @cache
+    def gather_part(count):
+        if count == 0:
+            return jit(lambda array, index, stride, some: ())
+        others = gather_part(count - 1)
+
+        @jit
+        def gather_some(array, index, stride, some):
+            return (load(array, index, some),) + others(array, index + stride, stride, some)
+
+        return gather_some
+
+    @cache
+    def scatter_part(count):
+        if count == 0:
+            return jit(lambda array, index, stride, values, some: None)
+        others = scatter_part(count - 1)
+
+        @jit
+        def scatter_some(array, index, stride, values, some):
+            store(array, index, values[0], some)
+            others(array, index + stride, stride, values[1:], some)
+
+        return scatter_some
+
+    return gather_part, scatter_part
+
+
 def sums(jit):
     """(add, add_at) of a device.
 

@@ -39,6 +39,16 @@ def nary_lstm(weights, x, states):
     return {"h": o * np.tanh(c), "c": c}
 
 
+def uneven(weights, x, states):
+    """The cell that `test_tree_layers` makes up: for gates beside h, and gates from -1 to 1."""
+    seen, units = states["h"].reshape(-1), states["h"].shape[1]
+    a, b, f_x = np.split(weights["weight_ih"] @ x + weights["bias"], 3)
+    c = sigmoid(a - weights["weight_hh"][:units] @ seen) + b
+    for f_h, c_k in zip(np.split(weights["weight_fh"] @ seen, len(states["c"])), states["c"]):
+        c = c + np.tanh(f_x + f_h) * c_k
+    return {"h": np.tanh(c), "c": c}
+
+
 def run(node_function, names, units, x, children):
     """The states of all nodes; children: for each node a list, -1 for an empty place."""
     results = {}

@@ -75,6 +75,25 @@ def test_gradients_against_finite_differences(kind):
         assert_close(gradient, 2 * kept[name], "float64", f"twice {name}")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_queries_one_by_one_go_back_as_all_at_once(kind):
+    layer, query, keys, lengths = problem(kind)
+    context, _, backward = layer.forward(query, keys, lengths)
+    dcontext = np.random.default_rng(2).standard_normal(context.shape)
+    dquery, dkeys = backward(dcontext)
+    expected = {name: gradient.copy() for name, gradient in layer.grads.items()}
+    layer.zero_grads()
+    memory = layer.remember(keys, lengths)
+    for one, d, done in zip(query, dcontext, dquery):
+        found, nothing = layer.forward(one, memory)[2](d)
+        assert nothing is None
+        assert_close(found, done, "float64", "dquery")
+    assert_close(memory.backward(), dkeys, "float64", "dkeys")
+    assert not memory.backward().any(), "all that had gone back was given already"
+    for name, gradient in layer.grads.items():
+        assert_close(gradient, expected[name], "float64", name)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)

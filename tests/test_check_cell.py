@@ -7,11 +7,13 @@ import pytest
 
 import gpurnn
 from gpurnn.kernels.cells import elman
+from gpurnn.kernels.cells.lstm import backward_peepholes
 from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout
 from gpurnn.kernels.cells.zoneout import zoneout
 from gpurnn.kernels.mathematics import constant, sigmoid, sigmoid_slope, tanh, tanh_slope, zero
 
-BUILT_IN = [cell for cell in vars(gpurnn.cells).values() if isinstance(cell, gpurnn.Cell)]
+CELLS = gpurnn.Cell, gpurnn.TreeCell
+BUILT_IN = [cell for cell in vars(gpurnn.cells).values() if isinstance(cell, CELLS)]
 MADE = [
     zoneout(gpurnn.cells.LSTM_PEEPHOLES, 2),
     recurrent_dropout(zoneout(gpurnn.cells.GRU_RESET_BEFORE)),
@@ -76,7 +78,12 @@ def _back_with_nan(saved, state, new, dnew):
         ({"forward": lambda x, h, state: tanh(x[0] + h[0])}, ValueError, "forward"),
         ({"forward": lambda x, h: (x, ())}, TypeError, "arguments"),
         ({"forward": _uneven, "backward": _back_from_uneven}, ValueError, "apart"),
-        ({"backward": lambda saved, state, new, dnew: (dnew, dnew)}, ValueError, "unpack|dstate"),
+        ({"backward": lambda saved, state, new, dnew: (dnew, dnew)}, ValueError,
+         r"backward: expected \(dx, dh, dstate\), got 2 results"),
+        ({"backward": lambda saved, state, new, dnew: (dnew,) * 4}, ValueError,
+         r"backward: expected \(dx, dh, dstate\), got 4 results"),
+        ({"backward": lambda saved, state, new: (new,) * 3}, TypeError,
+         "backward: expected a function of 4 arguments"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
@@ -99,8 +106,17 @@ def test_mistakes_of_the_early_phase_are_named():
         gpurnn.check_cell(cell, devices=())
 
 
+def test_the_gradient_of_weights_is_missed():
+    def backward(saved, state, new, dnew, weights):
+        return backward_peepholes(saved, state, new, dnew, weights)[:3]
+
+    cell = replace(gpurnn.cells.LSTM_PEEPHOLES, backward=backward)
+    with pytest.raises(ValueError, match=r"\(dx, dh, dstate, dweights\), got 3 results"):
+        gpurnn.check_cell(cell, devices=())
+
+
 def test_only_cells_are_checked():
-    with pytest.raises(TypeError, match="cell: expected a Cell, got function"):
+    with pytest.raises(TypeError, match="cell: expected a Cell or a TreeCell, got function"):
         gpurnn.check_cell(sigmoid)
     with pytest.raises(ValueError, match="points"):
         gpurnn.check_cell(RNN, points=0)

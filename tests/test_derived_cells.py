@@ -40,6 +40,29 @@ def gru_late(x, h, state, kept):
     return (1 - z) * tanh(x[0] + h[0]) + z * state[0]
 
 
+def lstm_peepholes(x, h, state, extra):
+    w_ci, w_cf, w_co = extra
+    i = sigmoid(x[0] + h[0] + w_ci * state[1])
+    f = sigmoid(x[1] + h[1] + w_cf * state[1])
+    g = tanh(x[2] + h[2])
+    c = f * state[1] + i * g
+    return sigmoid(x[3] + h[3] + w_co * c) * tanh(c), c
+
+
+def independent(x, h, state, extra):
+    """S. Li et al., "Independently recurrent neural network", 2018."""
+    return positive_part(x[0] + extra[0] * state[0])
+
+
+def masked_reset(x, h, state, extra):
+    r = sigmoid(x[0] + h[0])
+    return extra[0] * r * state[0], ()
+
+
+def masked_late(x, h, state, kept, extra):
+    return state[0] + extra[1] * (tanh(x[0] + h[0]) - state[0])
+
+
 def everything(x, h, state):
     """Every function and operator a formula may have, with literals."""
     a, b = x[0] + h[0], x[1] - 0.5 * h[1]
@@ -68,6 +91,11 @@ DERIVED = {
         late_of_everything, gates=2, states=2, late=1, gate=gate_of_everything
     ),
 }
+PEEPHOLES = gpurnn.derive_cell(
+    lstm_peepholes, gates=4, states=2, weights=["weight_ci", "weight_cf", "weight_co"]
+)
+INDEPENDENT = gpurnn.derive_cell(independent, gates=1, weights=["weight_u"])
+MASKED = gpurnn.derive_cell(masked_late, gates=2, late=1, gate=masked_reset, masks=2)
 BUILT_IN = {
     "gru": gpurnn.cells.GRU_RESET_AFTER,
     "lstm": gpurnn.cells.LSTM,
@@ -131,6 +159,27 @@ def test_saves_no_more_than_the_cell_written_by_hand(name):
     assert [getattr(derived, n) for n in numbers] == [getattr(written, n) for n in numbers]
 
 
+def test_weights_of_its_own_are_those_of_the_cell_written_by_hand():
+    written, rng = gpurnn.cells.LSTM_PEEPHOLES, np.random.default_rng(5)
+    assert PEEPHOLES.weights == written.weights and PEEPHOLES.saved == written.saved
+    x, h, state, dnew, extra = (tuple(rng.standard_normal((n, 20))) for n in (4, 4, 2, 2, 3))
+    results = []
+    for cell in (PEEPHOLES, written):
+        new, saved = cell.forward(x, h, state, extra)
+        results.append((new, *cell.backward(saved, state, new, dnew, extra)))
+    for parts, others in zip(*results, strict=True):
+        np.testing.assert_allclose(parts, others, rtol=1e-12, atol=1e-14)
+
+
+def test_masks_reach_both_phases():
+    assert MASKED.masks == MASKED.extras == 2
+    gpurnn.check_cell(MASKED)
+
+
+def test_independent_units_pass():
+    gpurnn.check_cell(INDEPENDENT, devices=())
+
+
 @pytest.mark.parametrize("name", ["gru", "gru_before"])
 def test_layer_is_that_of_the_built_in_cell(name, device):
     rng = np.random.default_rng(1)
@@ -147,7 +196,7 @@ def test_layer_is_that_of_the_built_in_cell(name, device):
         assert_close(gradient, get(layers[1].grads[parameter]), "float32", parameter)
 
 
-@pytest.mark.parametrize("name", ["everything", "two phases of everything"])
+@pytest.mark.parametrize("name", ["everything", "two phases of everything", "independent"])
 def test_float32_kernels_compute_nothing_in_float64(name):
     pytest.importorskip("cupy")
     pytest.importorskip("numba_cuda")
@@ -160,8 +209,9 @@ def test_float32_kernels_compute_nothing_in_float64(name):
         forward.gate_step, forward.late_step, backward.late_backward_step,
         backward.gate_backward_step,
     )  # fmt: skip
-    for kernel in two if DERIVED[name].late else one:
-        ptx = kernel(DERIVED[name], "float32").ptx((9, 0))
+    cell = {**DERIVED, "independent": INDEPENDENT}[name]
+    for kernel in two if cell.late else one:
+        ptx = kernel(cell, "float32").ptx((9, 0))
         assert not re.findall(r"^\s+\w.*\.f64.*$", ptx, re.M), kernel
 
 
@@ -203,6 +253,14 @@ def with_math(x, h, state):
         (lambda x, h, s: x[0] * RANDOM.random(), {}, ValueError, "pure"),
         (lambda x, h, s: x[0], {"gates": 0}, ValueError, "gates"),
         (lambda x, h, s: x[0], {"late": 1}, ValueError, "late, gate"),
+        (lambda x, h, s: x[0], {"weights": ["w"]}, TypeError, "4 arguments"),
+        (lambda x, h, s, e: e[1] * x[0], {"weights": ["w"]}, ValueError, "reads past"),
+        (lambda x, h, s, e: x[0], {"weights": "w"}, ValueError, "tuple of names"),
+        (lambda x, h, s, e: x[0], {"weights": ["w", "w"]}, ValueError, "each once"),
+        (lambda x, h, s, e: x[0], {"weights": ["bias_hh"]}, ValueError, "other than weight_ih"),
+        (lambda x, h, s, e: x[0], {"masks": -1}, ValueError, "masks: expected .* at least 0"),
+        (gru_late, {"gates": 3, "late": 1, "gate": reset_gate, "weights": ["w"]}, ValueError,
+         "none of a two-phase cell"),
         (lambda x, h, s, k: x[0] * h[0], {"gates": 2, "late": 1, "gate": reset_gate}, ValueError,
          "reads past"),
         (lambda x, h, s, k: x[0] * h[0], {"gates": 3, "late": 1, "gate": reset_gate}, ValueError,

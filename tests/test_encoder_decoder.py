@@ -45,6 +45,8 @@ def assert_gradients(model, loss):
         {"attention": "dot", "bidirectional": False},
         {"input_feeding": True, "num_layers": 2},
         {"input_feeding": True, "attention": "additive", "cell": "gru"},
+        {"order": "before", "attention": "additive", "cell": "gru", "num_layers": 2},
+        {"order": "before", "input_feeding": True},
     ],
     ids=str,
 )
@@ -56,7 +58,11 @@ def test_gradients_against_finite_differences(options):
     assert_gradients(model, lambda: model.loss(SOURCE, TARGET, *LENGTHS)[0])
 
 
-@pytest.mark.parametrize("options", [{"dropout": 0.4}, {"teacher_forcing": 0.3}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"dropout": 0.4}, {"teacher_forcing": 0.3}, {"teacher_forcing": 0.3, "order": "before"}],
+    ids=str,
+)
 def test_gradients_with_what_is_random(options):
     forcing = {"teacher_forcing": options.pop("teacher_forcing", 1.0)}
     model = small(num_layers=2, **options)
@@ -71,9 +77,56 @@ def test_gradients_with_what_is_random(options):
     assert float(loss()[0]) != float(model.loss(SOURCE, TARGET, *LENGTHS, **forcing)[0])
 
 
+def bahdanau_loss(torch, model, p):
+    """The loss of D. Bahdanau et al. 2015's decoder (section 3.1), sequence by sequence."""
+
+    def gru(part, x, h):
+        names = [f"{part}.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        return torch.gru_cell(x, h, *(p[name] for name in names))
+
+    total = 0
+    for b, (n, m) in enumerate(zip(*LENGTHS)):
+        h, keys = torch.zeros(1, 6, dtype=torch.float64), []
+        for symbol in SOURCE[:n, b]:
+            h = gru("encoder", p["source_embedding.weight"][symbol][None], h)
+            keys.append(h)
+        keys, begin = torch.cat(keys), model.target_size
+        remembered = keys @ p["decoder.attention.weight_key"].T
+        for fed, wanted in zip([begin, *TARGET[:m, b]], [*TARGET[:m, b], begin]):
+            sums = h @ p["decoder.attention.weight_query"].T + remembered
+            odds = (torch.tanh(sums) @ p["decoder.attention.weight_score"]).softmax(0)
+            context = odds[None] @ keys
+            embedded = p["target_embedding.weight"][fed][None]
+            h = gru("decoder.recurrent", torch.cat([embedded, context], 1), h)
+            joined = torch.cat([context, h], 1) @ p["decoder.combination.weight"].T
+            attended = torch.tanh(joined + p["decoder.combination.bias"])
+            logits = attended @ p["output.weight"].T + p["output.bias"]
+            total = total - logits.log_softmax(1)[0, wanted]
+    return total / (sum(LENGTHS[1]) + len(LENGTHS[1]))
+
+
+def test_attention_before_the_recurrence_is_that_of_pytorch():
+    torch = pytest.importorskip("torch")
+    model = small(cell="gru", order="before", attention="additive", bidirectional=False)
+    loss, backward = model.loss(SOURCE, TARGET, *LENGTHS)
+    backward()
+    p = {name: torch.tensor(a, requires_grad=True) for name, a in model.params.items()}
+    expected = bahdanau_loss(torch, model, p)
+    expected.backward()
+    assert float(loss) == pytest.approx(expected.item(), rel=1e-12)
+    for name, gradient in model.grads.items():
+        np.testing.assert_allclose(gradient, p[name].grad, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize(
-    "options", [{"attention": "additive"}, {"cell": "gru", "input_feeding": True}], ids=str
+    "options",
+    [
+        {"attention": "additive"},
+        {"cell": "gru", "input_feeding": True},
+        {"cell": "gru", "order": "before"},
+    ],
+    ids=str,
 )
 def test_same_on_both_devices(options):
     found = []
@@ -98,10 +151,10 @@ def test_same_on_both_devices(options):
             np.testing.assert_allclose(a.attention, b.attention, atol=1e-10)
 
 
-@pytest.mark.parametrize("input_feeding", [False, True])
-def test_lengths_are_those_of_the_sequences_alone(input_feeding):
+@pytest.mark.parametrize("options", [{}, {"input_feeding": True}, {"order": "before"}], ids=str)
+def test_lengths_are_those_of_the_sequences_alone(options):
     """The loss of a batch is that of its sequences one by one, and padding may hold anything."""
-    model = small(input_feeding=input_feeding)
+    model = small(**options)
     total, symbols = 0.0, 0
     for b, (n, m) in enumerate(zip(*LENGTHS)):
         alone, _ = model.loss(SOURCE[:n, b : b + 1], TARGET[:m, b : b + 1])
@@ -113,7 +166,9 @@ def test_lengths_are_those_of_the_sequences_alone(input_feeding):
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-@pytest.mark.parametrize("options", [{"cell": "gru"}, {"input_feeding": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"cell": "gru"}, {"input_feeding": True}, {"order": "before"}], ids=str
+)
 def test_a_wide_beam_finds_all_sequences(options, penalty):
     """Every sequence of up to three symbols, with the score that the loss gives it."""
     model = small(**options)
@@ -189,6 +244,7 @@ def test_bad_options():
         ("length_penalty", lambda: model.beam_search(SOURCE, 2, length_penalty=-1)),
         ("cell: expected one of lstm, gru", lambda: small(cell="rnn")),
         ("kind: expected one of", lambda: small(attention="luong")),
+        ("order: expected one of after, before", lambda: small(order="during")),
         ("hidden_size: expected an even", lambda: gpurnn.EncoderDecoder(5, 3, 4, 7)),
         ("dropout", lambda: small(dropout=1)),
         ("target_size", lambda: gpurnn.EncoderDecoder(5, 0, 4, 6)),

@@ -66,3 +66,19 @@ def test_own_cell_learns(capsys):
     losses = load("own_cell").main(updates=100)
     assert all(loss < 0.3 for loss in losses.values()), losses
     assert "def gate_backward(" in capsys.readouterr().out
+
+
+def test_units_learn_how_slow_they_are(capsys):
+    """Always to say 0 costs 1; the example itself trains four times as long."""
+    errors = load("time_constants").main(updates=120)
+    assert errors["leaky_unit"][1] < 0.15
+    assert errors["leaky_unit"][1] < errors["rnn_tanh"][1] / 2
+    assert "steps remembered" in capsys.readouterr().out
+
+
+def test_own_tree_cell_turns_signs(capsys):
+    """The example itself trains four times as long, in which a Tree-LSTM learns it too."""
+    left = load("own_tree_cell").main(updates=100)
+    assert left["signed gates"] < 0.2
+    assert left["signed gates"] < left["Tree-LSTM"] / 2
+    assert "derivatives right" in capsys.readouterr().out

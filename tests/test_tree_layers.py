@@ -1,5 +1,6 @@
 """Networks over trees: against plain NumPy, finite differences, the LSTM and across devices."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,20 +10,50 @@ from hypothesis import strategies as st
 
 import gpurnn
 from gpurnn.arrays import to_device, to_numpy
+from gpurnn.kernels.mathematics import sigmoid, sigmoid_slope, tanh, tanh_slope, zero
 from tests import reference_trees as reference
 from tests.cases import TOLERANCE
 from tests.differences import assert_is_gradient
 
 I = 3
+
+
+def _uneven_child(x, h, c):
+    f = tanh(x + h)
+    return f * c, f
+
+
+def _uneven_child_back(f, c, dcarried):
+    return dcarried * c * tanh_slope(f), dcarried * f
+
+
+def _uneven(x, h, state):
+    """Its gradients by x and h differ, and it has one number to save for two gates."""
+    (carried,) = state
+    f = sigmoid(x[0] - h[0])
+    c = f + carried + x[1]
+    return (tanh(c), c), (f,)
+
+
+def _uneven_back(saved, state, new, dnew):
+    (f,) = saved
+    dc = dnew[1] + dnew[0] * tanh_slope(new[0])
+    df = dc * sigmoid_slope(f)
+    return (df, dc), (-df, zero(dc)), (dc,)
+
+
+UNEVEN = gpurnn.TreeCell(
+    "uneven", 2, 2, 1, _uneven, _uneven_back, _uneven_child, _uneven_child_back
+)
 MAKE = {
     "tanh": partial(gpurnn.RecursiveNetwork, children=3),
-    "relu": partial(gpurnn.RecursiveNetwork, children=3, nonlinearity="relu"),
+    "own": partial(gpurnn.TreeNetwork, UNEVEN, children=3),
     "child-sum": gpurnn.ChildSumTreeLSTM,
     "n-ary": partial(gpurnn.TreeLSTM, children=3),
 }
 NODE = {
     "tanh": lambda w: partial(reference.recursive, w, np.tanh),
-    "relu": lambda w: partial(reference.recursive, w, lambda a: np.maximum(a, 0)),
+    "own": lambda w: partial(reference.uneven, w),
     "child-sum": lambda w: partial(reference.child_sum_lstm, w),
     "n-ary": lambda w: partial(reference.nary_lstm, w),
 }
@@ -56,7 +87,7 @@ def states_of(roots):
 
 
 def assert_like_reference(kind, trees, layer):
-    x, names = features(len(trees)), "hc"[: layer._cell.states]
+    x, names = features(len(trees)), "hc"[: layer.cell.states]
     weights = {name: to_numpy(a).astype(np.float64) for name, a in layer.params.items()}
     node = NODE[kind](weights)
     expected = reference.run(node, names, layer.hidden_size, x, children_of(trees))
@@ -103,11 +134,11 @@ def test_any_forest_equals_node_by_node(trees, kind):
     assert_like_reference(kind, trees, make_layer(kind, 5))
 
 
-@pytest.mark.parametrize("kind", ["tanh", "child-sum", "n-ary"])
+@pytest.mark.parametrize("kind", MAKE)
 def test_gradients_are_those_of_finite_differences(kind):
     trees, layer = gpurnn.Trees(SHAPES["forest"]), make_layer(kind, 2)
     x, dy = features(len(trees)), features(len(trees), 2, 3)
-    of_roots = [features(len(trees.roots), 2, 4 + n) for n in range(layer._cell.states)]
+    of_roots = [features(len(trees.roots), 2, 4 + n) for n in range(layer.cell.states)]
 
     def loss():
         y, roots = layer(x, trees)
@@ -164,6 +195,70 @@ def test_child_sum_does_not_see_the_order(seed):
     other = x.copy()
     other[:4] = x[:4][shuffled]
     np.testing.assert_allclose(layer(x, trees)[0][4], layer(other, trees)[0][4], atol=1e-14)
+
+
+def test_cell_of_ones_own(device):
+    """`check_cell` tries layers of it, gradients included, with children in order and in none."""
+    assert gpurnn.check_cell(UNEVEN, devices=[device]).devices == (device,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"forward": lambda x, h, state: (x[:1] + h[:1], h[1:])}, ValueError,
+         r"new\[0\] by x\[0\]"),
+        ({"backward": lambda saved, state, new, dnew: (dnew, dnew)}, ValueError,
+         r"backward: expected \(dx, dh, dstate\), got 2 results"),
+        ({"backward_child": lambda f, c, dcarried: (f, f)}, ValueError,
+         r"by child x\[0\]: expected"),
+        ({"forward_child": lambda x, h, c: 0.5 * c}, TypeError, "the number 0.5 turns float32"),
+        ({"forward_child": lambda x, h: x}, TypeError, "forward_child: .* 3 arguments"),
+        ({"forward_child": lambda x, h, c: c}, ValueError, "forward_child: .* tuple of 2 numbers"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_a_cell_are_named(changes, error, message):
+    with pytest.raises(error, match=message):
+        gpurnn.check_cell(replace(UNEVEN, **changes), devices=())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backward_child": None}, "expected both or none"),
+        ({"states": 1}, "states: expected 2 of a cell with forward_child, got 1"),
+        ({"forward_child": None, "backward_child": None}, "states: expected 1 of a cell without"),
+        ({"saved": 3}, "no more saved numbers, got 2 and 3"),
+    ],
+)
+def test_numbers_of_a_cell_go_together(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(UNEVEN, **changes)
+
+
+def test_a_nonlinearity_is_a_cell():
+    layer = gpurnn.RecursiveNetwork(3, 4, nonlinearity="relu")
+    assert layer.cell is gpurnn.cells.TREE_RELU and layer.nonlinearity == "relu"
+
+
+def test_a_network_wants_a_cell_of_trees():
+    with pytest.raises(TypeError, match="cell: expected a TreeCell, got Cell"):
+        gpurnn.TreeNetwork(gpurnn.cells.LSTM, 3, 4)
+    with pytest.raises(ValueError, match="children: expected an integer of at least 1"):
+        gpurnn.TreeNetwork(UNEVEN, 3, 4, children=0)
+
+
+def test_inference_keeps_less_than_training(monkeypatch):
+    """Many nodes of few levels: what only the way back needs is not even there for a while."""
+    trees, layer = a_large_forest(), make_layer("child-sum", 8)
+    x, taped = features(len(trees)), []
+    kernels = layer.kernels
+    forward = kernels.tree_forward
+    monkeypatch.setattr(kernels, "tree_forward", lambda *a: taped.append(a[-1]) or forward(*a))
+    y, (h, c) = layer(x, trees)
+    y_training, (h_training, c_training), _ = layer.forward(x, trees)
+    assert taped[0] is None and [len(part) for part in taped[1]] == [len(trees)] * 3
+    for a, b in zip((y, h, c), (y_training, h_training, c_training)):
+        np.testing.assert_array_equal(a, b)
 
 
 def run_all(kind, trees, hidden, dtype, device):

@@ -4,7 +4,7 @@ import linecache
 from itertools import count
 
 from ..arrays import check_size
-from ..cells import Cell
+from ..cells import Cell, check_weights
 from ..kernels import mathematics
 from .differentiation import gradients
 from .formula import Formula
@@ -16,7 +16,7 @@ from .writing import Writer
 _numbers = count(1)
 
 
-def derive_cell(forward, *, gates, states=1, late=0, gate=None, name=None):
+def derive_cell(forward, *, gates, states=1, late=0, gate=None, weights=(), masks=0, name=None):
     """A `Cell` from its way forward alone: the way back is derived.
 
         def update_gate_rnn(x, h, state):
@@ -48,6 +48,12 @@ def derive_cell(forward, *, gates, states=1, late=0, gate=None, name=None):
         from the other gates, what takes the hidden state's place in the late gates' product,
         and a tuple of what ``forward(x, h, state, kept)``, which has the late gates, needs of
         them. Such a cell must see of each gate only the sum of x and h.
+    weights : tuple of str
+        Names of the cell's own weights, of which each unit has one: then ``forward(x, h, state,
+        extra)`` finds them in `extra`, and their gradients are derived too. A layer of the cell
+        has them as parameters (H,). Only of a cell of one phase.
+    masks : int
+        How many more numbers `extra` has, for both phases: masks, which have no gradient.
     name : None for that of `forward`
 
     Raises
@@ -62,10 +68,13 @@ def derive_cell(forward, *, gates, states=1, late=0, gate=None, name=None):
         raise ValueError(f"late, gate: expected both or none, got {late!r} and {gate!r}")
     if late and not 0 < check_size(late, "late") < gates:
         raise ValueError(f"late: expected from 1 to below gates = {gates}, got {late}")
+    weights, masks = check_weights(weights, late), check_size(masks, "masks", least=0)
     name = name or getattr(forward, "__name__", "cell")
-    formula = Formula(gates - late if late else 0, late or gates, states)
+    formula = Formula(gates - late if late else 0, late or gates, states, len(weights) + masks)
     formula.run(forward, gate)
-    return (_two_phases if late else _one_phase)(name, gates, formula)
+    if late:
+        return _two_phases(name, gates, formula, masks)
+    return _one_phase(name, gates, formula, weights, masks)
 
 
 class _Gradients:
@@ -90,34 +99,45 @@ def _items(name, nodes):
     return {node: f"{name}[{i}]" for i, node in enumerate(nodes)}
 
 
+def _given(formula):
+    """(names of the states and extras, the last argument, in a tuple, if there are extras)."""
+    extra = _items("extra", formula.extra)
+    return _items("state", formula.state) | extra, ("extra",) if extra else ()
+
+
 def _cut(needed, known, outputs):
     return smallest_cut(needed, known, dict.fromkeys(in_order(outputs)))
 
 
-def _one_phase(name, gates, formula):
+def _one_phase(name, gates, formula, weights, masks):
     (x, h), state, new = formula.late, formula.state, formula.new
-    dnew = formula.leaves("dnew", len(new))
+    dnew, own = formula.leaves("dnew", len(new)), formula.extra[: len(weights)]
     back = _Gradients(formula, list(zip(new, dnew)))
-    dx, dh, dstate = (back.by(nodes) for nodes in (x, h, state))
-    known = _items("state", state) | _items("new", new) | _items("dnew", dnew)
-    saved = _cut((*dx, *dh, *dstate), known, new)
+    dx, dh, dstate, dweights = (back.by(nodes) for nodes in (x, h, state, own))
+    given, last = _given(formula)
+    known = given | _items("new", new) | _items("dnew", dnew)
+    saved = _cut((*dx, *dh, *dstate, *dweights), known, new)
 
-    inputs = _items("x", x) | _items("h", h) | _items("state", state)
-    forward = Writer(("x", "h", "state"), inputs, formula.labels, "x[0]")
+    inputs = _items("x", x) | _items("h", h) | given
+    forward = Writer(("x", "h", "state", *last), inputs, formula.labels, "x[0]")
     backward = Writer(
-        ("saved", "state", "new", "dnew"), known, back.labels | formula.labels, "dnew[0]"
+        ("saved", "state", "new", "dnew", *last), known, back.labels | formula.labels, "dnew[0]"
     )
     backward.unpack("saved", saved)
+    results = (dx, dh, dstate, dweights) if weights else (dx, dh, dstate)
     functions = _compile(
         name,
         forward=forward.function("forward", tuple(new), tuple(saved)),
-        backward=backward.function("backward", dx, dh, dstate),
+        backward=backward.function("backward", *results),
     )
-    return Cell(name, gates, len(state), len(saved), **functions, apart=dx != dh)
+    return Cell(
+        name, gates, len(state), len(saved), **functions, apart=dx != dh, weights=weights,
+        masks=masks,
+    )  # fmt: skip
 
 
-def _two_phases(name, gates, formula):
-    (late, _), state, new = formula.late, formula.state, formula.new
+def _two_phases(name, gates, formula, masks):
+    late, state, new = formula.late[0], formula.state, formula.new
     dnew, (dgated,) = formula.leaves("dnew", len(new)), formula.leaves("dgated", 1)
     back = _Gradients(formula, list(zip(new, dnew)))
     gate_back = _Gradients(formula, [(formula.gated, dgated)])
@@ -129,25 +149,28 @@ def _two_phases(name, gates, formula):
     early_da = tuple(add("+", links.get(d, d), t) for d, t in zip(direct, through))
     early_dstate = gate_back.by(state)
 
-    states = _items("state", state)
-    known_late = states | _items("new", new) | _items("dnew", dnew)
-    known_early = states | _items("carried", links.values()) | {dgated: "dgated"}
+    given, last = _given(formula)
+    known_late = given | _items("new", new) | _items("dnew", dnew)
+    known_early = given | _items("carried", links.values()) | {dgated: "dgated"}
     saved = _cut((*early_da, *early_dstate), known_early, (*new, formula.gated))
     saved += _cut((*da, *carried, *dstate), {*known_late, *saved}, new)
     kept = _kept(formula, (*new, *saved))
 
     labels, inputs = formula.labels, ("x", "h", "state")
-    (x, h), (early_x, early_h) = formula.late, formula.early
-    gate = Writer(inputs, _items("x", early_x) | _items("h", early_h) | states, labels, "x[0]")
-    forward = Writer((*inputs, "kept"), _items("x", x) | _items("h", h) | states, labels, "x[0]")
+    known_gates, known_candidates = (
+        _items("x", x) | _items("h", h) | given for x, h in (formula.early, formula.late)
+    )
+    gate = Writer((*inputs, *last), known_gates, labels, "x[0]")
+    forward = Writer((*inputs, "kept", *last), known_candidates, labels, "x[0]")
     forward.unpack("kept", kept)
     backward = Writer(
-        ("saved", "state", "new", "dnew"), known_late, back.labels | labels, "dnew[0]"
+        ("saved", "state", "new", "dnew", *last), known_late, back.labels | labels, "dnew[0]"
     )
     backward.unpack("saved", saved)
     gate_backward = Writer(
-        ("saved", "state", "carried", "dgated"), known_early, gate_back.labels | labels, "dgated"
-    )
+        ("saved", "state", "carried", "dgated", *last), known_early, gate_back.labels | labels,
+        "dgated",
+    )  # fmt: skip
     gate_backward.unpack("saved", saved)
     functions = _compile(
         name,
@@ -158,7 +181,7 @@ def _two_phases(name, gates, formula):
     )
     return Cell(
         name, gates, len(state), len(saved), **functions, late=len(late), kept=len(kept),
-        carried=len(carried),
+        carried=len(carried), masks=masks,
     )  # fmt: skip
 
 
@@ -172,14 +195,14 @@ def _of_sums(gradients, sides):
 
 def _kept(formula, needed):
     """What the late phase must know of the early one to compute `needed`."""
-    given = (*formula.early[0], *formula.early[1], *formula.state)
+    known = (*formula.state, *formula.extra)
     nodes = in_order(needed)
-    early = following(nodes, given)
+    early = following(nodes, (*formula.early[0], *formula.early[1], *known))
     late = [node for node in nodes if node not in early]
     read = dict.fromkeys([a for node in late for a in node.operands] + list(needed))
     return smallest_cut(
         [node for node in read if node in early],
-        formula.state,
+        known,
         {node: None for node in nodes if node in early},
     )
 

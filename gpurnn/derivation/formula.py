@@ -12,17 +12,17 @@ class Formula:
     ----------
     early, late : pairs of lists, the nodes of x and h of the early gates (of a cell of one
         phase none) and of the late ones (of a cell of one phase all)
-    state, new, kept : lists of nodes; `gated` : a node or None
+    state, extra, new, kept : lists of nodes; `gated` : a node or None
     labels : what the formula calls its numbers
     """
 
-    def __init__(self, early, late, states):
+    def __init__(self, early, late, states, extras=0):
         self.graph, self.labels = Graph(), {}
         self.early, self.late = (
             tuple(self.leaves(f"{phase} {side}", number) for side in "xh")
             for phase, number in (("early", early), ("late", late))
         )
-        self.state = self.leaves("state", states)
+        self.state, self.extra = self.leaves("state", states), self.leaves("extra", extras)
         self.new, self.kept, self.gated = [], [], None
 
     def leaves(self, name, number):
@@ -41,10 +41,10 @@ class Formula:
 
     def _trace(self, forward, gate):
         x, h, state = (self._symbols(nodes) for nodes in (*self.late, self.state))
-        kept = ()
+        kept, extra = (), (self._symbols(self.extra),) if self.extra else ()
         if gate is not None:
             early = [self._symbols(nodes) for nodes in self.early]
-            trace = Trace(gate, (*early, state), "gate")
+            trace = Trace(gate, (*early, state, *extra), "gate")
             if not isinstance(trace.results, tuple) or len(trace.results) != 2:
                 raise ValueError(f"gate: expected (gated, kept), got {trace.results!r}")
             gated, kept = trace.results
@@ -53,7 +53,7 @@ class Formula:
             self.kept = nodes_of(kept, number, "gate, kept", x[0])
             kept = (self._symbols(self.kept),)
             self.labels |= trace.labels
-        trace = Trace(forward, (x, h, state, *kept), "forward")
+        trace = Trace(forward, (x, h, state, *kept, *extra), "forward")
         self.new = nodes_of(trace.results, len(state), "forward", x[0])
         self.labels = trace.labels | self.labels
 

@@ -13,6 +13,7 @@ from .recursive_network import RecursiveNetwork
 from .scans import MinGRU, MinLSTM
 from .stack import Stack
 from .tree_lstm import ChildSumTreeLSTM, TreeLSTM
+from .tree_network import TreeNetwork
 
 __all__ = [
     "GRU",
@@ -31,5 +32,6 @@ __all__ = [
     "RecursiveNetwork",
     "Stack",
     "TreeLSTM",
+    "TreeNetwork",
     "linear_scan",
 ]

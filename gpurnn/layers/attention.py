@@ -1,6 +1,7 @@
 """Attention over the states of an encoder."""
 
 import math
+from functools import cached_property
 
 from ..arrays import check_array, check_lengths, check_size, module_of
 from .layer import Layer
@@ -56,9 +57,11 @@ class Attention(Layer):
             self._add_parameter(name, self._uniform(shape, 1 / math.sqrt(shape[-1])))
 
     def remember(self, keys, lengths=None):
-        """What `__call__` takes for keys that many queries will be asked of, one after another.
+        """What `__call__` and `forward` take for keys that many queries will be asked of, one
+        after another.
 
-        Holds for the parameters as they are. Raises as `__call__`.
+        Holds for the parameters as they are. Raises as `__call__`. It has a method ``backward()``
+        of its own: see `forward`.
         """
         return _Memory(self, keys, lengths)
 
@@ -92,7 +95,9 @@ class Attention(Layer):
         context, weights : as from a call
         backward : callable
             ``backward(dcontext, dweights=None) -> dquery, dkeys``, of the shapes of query and
-            keys; adds the gradients by the parameters into `grads`.
+            keys; adds the gradients by the parameters into `grads`. For keys from `remember`
+            dkeys is None: once all queries have gone back, their `backward()` returns the sum,
+            and what the keys have to add to `grads` is in it.
         """
         return self._run(query, keys, lengths)
 
@@ -129,9 +134,9 @@ class Attention(Layer):
             if dweights is not None:
                 dscores += self._check_gradient(dweights, "dweights", weights.shape, single)
             kernels.attention_softmax_backward(weights, memory.lengths, dscores)
-            dkeys = module_of(self.device).zeros_like(memory.keys)
-            kernels.add_weighted_steps(weights, dcontext, memory.lengths, dkeys)
-            dquery = self._scores_backward(query, projected, memory, dscores, dkeys)
+            kernels.add_weighted_steps(weights, dcontext, memory.lengths, memory.dkeys)
+            dquery = self._scores_backward(query, projected, memory, dscores)
+            dkeys = None if memory is keys else memory.backward()
             return dquery[0] if single else dquery, dkeys
 
         if single:
@@ -159,19 +164,18 @@ class Attention(Layer):
         self.kernels.linear_backward(rows, weight, drows, da.reshape(rows.shape), dweight, None)
         return da
 
-    def _scores_backward(self, query, projected, memory, dscores, dkeys):
-        """The gradient by the query; adds those by the keys to `dkeys`, others to `grads`."""
+    def _scores_backward(self, query, projected, memory, dscores):
+        """The gradient by the query; adds those by the keys to `memory`, others to `grads`."""
         kernels, lengths = self.kernels, memory.lengths
         if self.kind == "additive":
             dprojected, dremembered, dweight = kernels.additive_scores_backward(
                 projected, memory.projected, self._parameter("weight_score"), lengths, dscores
             )
             self.grads["weight_score"] += dweight
-            weight, dweight = self._parameter("weight_key"), self.grads["weight_key"]
-            dkeys += self._linear_backward(memory.keys, weight, dremembered, dweight)
+            memory.dprojected += dremembered
             weight, dweight = self._parameter("weight_query"), self.grads["weight_query"]
             return self._linear_backward(query, weight, dprojected, dweight)
-        kernels.add_weighted_steps(dscores, projected, lengths, dkeys)
+        kernels.add_weighted_steps(dscores, projected, lengths, memory.dkeys)
         dprojected = kernels.weighted_sums(dscores, memory.keys, lengths)
         if self.kind == "dot":
             return dprojected
@@ -188,10 +192,12 @@ class Attention(Layer):
 
 
 class _Memory:
-    """Keys with their lengths and what an additive attention makes of them once for all."""
+    """Keys with their lengths and what an additive attention makes of them once for all, and the
+    gradients by both, which queries that go back add to."""
 
     def __init__(self, attention, keys, lengths):
         device, xp = attention.device, module_of(attention.device)
+        self._attention = attention
         size = attention.key_size
         keys = check_array(
             keys, "keys", device, attention.dtype, (None, None, size), ("Tk", "B", size)
@@ -209,3 +215,23 @@ class _Memory:
         self.keys, self.projected = keys, None
         if attention.kind == "additive":
             self.projected = attention._linear(keys, attention._parameter("weight_key"))
+
+    @cached_property
+    def dkeys(self):
+        """That by the keys, but for what comes through `projected`."""
+        return module_of(self._attention.device).zeros_like(self.keys)
+
+    @cached_property
+    def dprojected(self):
+        """That by `projected`."""
+        return module_of(self._attention.device).zeros_like(self.projected)
+
+    def backward(self):
+        """The gradient by the keys of all queries that have gone back since the last call."""
+        dkeys, layer = self.dkeys, self._attention
+        del self.dkeys
+        if self.projected is not None:
+            weight, dweight = layer._parameter("weight_key"), layer.grads["weight_key"]
+            dkeys += layer._linear_backward(self.keys, weight, self.dprojected, dweight)
+            del self.dprojected
+        return dkeys

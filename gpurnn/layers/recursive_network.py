@@ -2,12 +2,12 @@
 
 from ..cells import TREE_RELU, TREE_TANH
 from .activation import check_activation
-from .tree_layer import TreeLayer
+from .tree_network import TreeNetwork
 
 _CELLS = {"tanh": TREE_TANH, "relu": TREE_RELU}
 
 
-class RecursiveNetwork(TreeLayer):
+class RecursiveNetwork(TreeNetwork):
     """The recursive network of R. Socher et al., "Parsing natural scenes and natural language with
     recursive neural networks", 2011 (its ancestor: J. B. Pollack, "Recursive distributed
     representations", 1990), whose nodes may have features of their own.
@@ -36,6 +36,7 @@ class RecursiveNetwork(TreeLayer):
         check_activation(nonlinearity, "nonlinearity", tuple(_CELLS))
         children = 0 if children is None else children  # which the check of sizes refuses
         super().__init__(
-            _CELLS[nonlinearity], input_size, hidden_size, children, bias, dtype, device, rng
-        )
+            _CELLS[nonlinearity], input_size, hidden_size, children, bias=bias, dtype=dtype,
+            device=device, rng=rng,
+        )  # fmt: skip
         self.nonlinearity = nonlinearity

@@ -1,10 +1,10 @@
 """Long short-term memory over trees."""
 
 from ..cells import TREE_LSTM
-from .tree_layer import TreeLayer
+from .tree_network import TreeNetwork
 
 
-class ChildSumTreeLSTM(TreeLayer):
+class ChildSumTreeLSTM(TreeNetwork):
     """The child-sum Tree-LSTM of K. S. Tai, R. Socher and C. D. Manning, "Improved semantic
     representations from tree-structured long short-term memory networks", 2015, eqs. 2-8: for any
     number of children, in any order. With h~ their sum (g is the paper's u),
@@ -28,10 +28,12 @@ class ChildSumTreeLSTM(TreeLayer):
     def __init__(
         self, input_size, hidden_size, *, bias=True, dtype="float32", device="cpu", rng=None
     ):
-        super().__init__(TREE_LSTM, input_size, hidden_size, None, bias, dtype, device, rng)
+        super().__init__(
+            TREE_LSTM, input_size, hidden_size, bias=bias, dtype=dtype, device=device, rng=rng
+        )
 
 
-class TreeLSTM(TreeLayer):
+class TreeLSTM(TreeNetwork):
     """The N-ary Tree-LSTM of the same paper, eqs. 9-14: for children whose order matters. As
     `ChildSumTreeLSTM`, but with weights for each child, also of each child's forget gate:
 
@@ -59,4 +61,7 @@ class TreeLSTM(TreeLayer):
         rng=None,
     ):  # fmt: skip
         children = 0 if children is None else children  # which the check of sizes refuses
-        super().__init__(TREE_LSTM, input_size, hidden_size, children, bias, dtype, device, rng)
+        super().__init__(
+            TREE_LSTM, input_size, hidden_size, children, bias=bias, dtype=dtype, device=device,
+            rng=rng,
+        )  # fmt: skip

@@ -76,18 +76,14 @@ class Optimizer:
         device = device_of(next(iter(params.values())))
         if device != self._device:
             self._follow(device)
-        apply_map = kernels_of(device).apply_map
+        kernels = kernels_of(device)
         for name, kept in self._state.items():
-            if not self._halves:
-                apply_map(rule, (params[name], *kept, grads[name]), scalars)
-                continue
-            *kept, master = kept
-            parameter, gradient = params[name], grads[name].astype(master.dtype)
-            where = module_of(device).where
-            mine = parameter == master.astype(parameter.dtype)  # else others changed it
-            master[...] = where(mine, master, parameter.astype(master.dtype))
-            apply_map(rule, (master, *kept, gradient), scalars)
-            parameter[...] = master.astype(parameter.dtype)
+            parameter, gradient = params[name], grads[name]
+            if self._halves:
+                *kept, master = kept
+                kernels.apply_map_to_master(rule, parameter, (master, *kept), gradient, scalars)
+            else:
+                kernels.apply_map(rule, (parameter, *kept, gradient), scalars)
 
     def _follow(self, device):
         """Move the state to the device to which the layer was moved."""

@@ -5,25 +5,33 @@ from gpurnn.kernels.activations import MAPS
 from gpurnn.layers import Attention, Linear
 from gpurnn.layers.assembly import Assembly
 
+ORDERS = ("after", "before")
+
 
 class AttentiveDecoder(Assembly):
-    """From hidden states h the attentional states a = tanh(W [c; h] + b), c the context of h.
+    """From hidden states h and contexts c the attentional states a = tanh(W [c; h] + b).
 
-    Luong et al. (2015), eq. 5. With `input_feeding` (their section 3.3) each step is also fed the
-    attentional state of the step before, the first one zeros: what was attended to is known.
-    Training must then go step by step; without, each layer takes all steps at once.
+    order: "after": c is the context of h (Luong et al. 2015, eq. 5). "before": it is that of the
+    top layer's hidden state of the step before, and is fed to the recurrence beside the input
+    (Bahdanau et al. 2015, section 3.1).
+
+    With `input_feeding` (Luong et al., section 3.3) each step is also fed the attentional state
+    of the step before, the first one zeros: what was attended to is known. With this and with
+    "before" training must go step by step; without, each layer takes all steps at once.
 
     layer: the class of the recurrent layers, `LSTM` or `GRU`; kind: of the `Attention`.
     """
 
     def __init__(
-        self, layer, input_size, hidden_size, kind, num_layers, input_feeding, dropout, dtype,
-        device, rng,
+        self, layer, input_size, hidden_size, kind, num_layers, order, input_feeding, dropout,
+        dtype, device, rng,
     ):  # fmt: skip
         super().__init__(dtype, device, rng, dropout)
+        if order not in ORDERS:
+            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
         common = {"dtype": dtype, "device": device, "rng": self.rng}
-        self.input_feeding = bool(input_feeding)
-        width = input_size + hidden_size if input_feeding else input_size
+        self.order, self.input_feeding = order, bool(input_feeding)
+        width = input_size + hidden_size * ((order == "before") + self.input_feeding)
         self._assemble(
             {
                 "recurrent": layer(width, hidden_size, num_layers, dropout=dropout, **common),
@@ -41,38 +49,66 @@ class AttentiveDecoder(Assembly):
         the gradients by embedded, state and keys.
         """
         memory = self.remember(keys, lengths)
-        if not self.input_feeding:
-            hidden, _, back_recurrent = self._parts["recurrent"].forward(embedded, state, steps)
-            attended, back_attended = self._attend(hidden, memory)
+        if self.input_feeding or self.order == "before":
+            return self._forward_by_steps(embedded, state, memory)
+        hidden, _, back_recurrent = self._parts["recurrent"].forward(embedded, state, steps)
+        context, _, back_attention = self._parts["attention"].forward(hidden, memory)
+        attended, back_combination = self._combine(context, hidden)
 
-            def backward(d):
-                dhidden, dkeys = back_attended(d)
-                return *back_recurrent(dhidden), dkeys
+        def backward(d):
+            dcontext, dhidden = back_combination(d)
+            dquery, _ = back_attention(dcontext)
+            return *back_recurrent(dhidden + dquery), memory.backward()
 
-            return attended, backward
+        return attended, backward
 
-        xp = module_of(self.device)
-        fed, tape, attended = None, [], []
+    def _forward_by_steps(self, embedded, state, memory):
+        tape, attended = [], []
+        fed = self.start(state)[-1] if self.input_feeding else None
         for step in embedded:
-            hidden, state, back_recurrent = self._parts["recurrent"].forward(
-                self._feed(step[None], fed), state
-            )
-            fed, back_attended = self._attend(hidden, memory)
-            attended.append(fed)
-            tape.append((back_recurrent, back_attended))
+            latest, state, back = self._forward_step(step[None], state, fed, memory)
+            fed = latest if self.input_feeding else None
+            attended.append(latest)
+            tape.append(back)
 
-        def backward_by_steps(d):
-            dembedded, dstate, dkeys = xp.empty_like(embedded), None, xp.zeros_like(keys)
-            dfed = xp.zeros_like(d[:1])
+        def backward(d):
+            dembedded, dstate, dfed = module_of(self.device).empty_like(embedded), None, 0
             for t in range(len(d) - 1, -1, -1):
-                back_recurrent, back_attended = tape[t]
-                dhidden, dkeys_of_step = back_attended(d[t : t + 1] + dfed)
-                dkeys += dkeys_of_step
-                dx, dstate = back_recurrent(dhidden, dstate)
-                dembedded[t], dfed = dx[0, :, : embedded.shape[2]], dx[:, :, embedded.shape[2] :]
-            return dembedded, dstate, dkeys
+                dembedded[t : t + 1], dstate, dfed = tape[t](d[t : t + 1] + dfed, dstate)
+            return dembedded, dstate, memory.backward()
 
-        return xp.concatenate(attended), backward_by_steps
+        return module_of(self.device).concatenate(attended), backward
+
+    def _forward_step(self, embedded, state, fed, memory):
+        """One step: its attentional state, the layers' state, and the way back through it.
+
+        fed: the attentional state of the step before, or None.
+        The latter takes the gradients by both, and returns those by embedded, state and fed;
+        those by the keys are added up in `memory`.
+        """
+        parts, before, context = self._parts, self.order == "before", None
+        if before:
+            context, _, back_attention = parts["attention"].forward(_top(state), memory)
+        hidden, state, back_recurrent = parts["recurrent"].forward(
+            self._join(embedded, context, fed), state
+        )
+        if not before:
+            context, _, back_attention = parts["attention"].forward(hidden, memory)
+        attended, back_combination = self._combine(context, hidden)
+        inputs, units = embedded.shape[2], hidden.shape[2]
+
+        def backward(d, dstate):
+            dcontext, dhidden = back_combination(d)
+            if not before:
+                dhidden = dhidden + back_attention(dcontext)[0]
+            dx, dstate = back_recurrent(dhidden, dstate)
+            if before:
+                dquery, _ = back_attention(dcontext + dx[..., inputs : inputs + units])
+                top = _top(dstate)
+                top += dquery
+            return dx[..., :inputs], dstate, dx[..., -units:] if self.input_feeding else 0
+
+        return attended, state, backward
 
     def remember(self, keys, lengths):
         """What `step` attends to: see `Attention.remember`."""
@@ -91,32 +127,26 @@ class AttentiveDecoder(Assembly):
         embedded (N, E); memory: what `remember` returned. Returns the attentional states (N, H),
         the weights (N, Tk) and what to carry along.
         """
-        parts, fed = self._parts, None
+        parts, before, fed, context = self._parts, self.order == "before", None, None
         if self.input_feeding:
             *carried, fed = carried
         state = tuple(carried) if len(carried) > 1 else carried[0]
-        hidden, state = parts["recurrent"](self._feed(embedded[None], fed), state)
-        context, weights = parts["attention"](hidden, memory)
+        if before:
+            context, weights = parts["attention"](_top(state), memory)
+        hidden, state = parts["recurrent"](self._join(embedded[None], context, fed), state)
+        if not before:
+            context, weights = parts["attention"](hidden, memory)
         attended = parts["combination"](self._join(context, hidden))
         self.kernels.apply_map(MAPS["tanh"][0], (attended,), ())
         carried = state if isinstance(state, tuple) else (state,)
         return attended[0], weights[0], (*carried, attended) if self.input_feeding else carried
 
-    def _feed(self, step, fed):
-        """A step's input (1, N, E), with the attentional state before it beside where it is fed."""
-        if not self.input_feeding:
-            return step
-        if fed is None:
-            xp, width = module_of(self.device), self._parts["attention"].key_size
-            fed = xp.zeros((*step.shape[:2], width), self.dtype)
-        return self._join(step, fed)
+    def _join(self, *parts):
+        """Arrays side by side, those of them that there are."""
+        return module_of(self.device).concatenate([p for p in parts if p is not None], -1)
 
-    def _join(self, first, second):
-        return module_of(self.device).concatenate([first, second], -1)
-
-    def _attend(self, hidden, memory):
-        """The attentional states of hidden ones, and the way back: dhidden and dkeys."""
-        context, _, back_attention = self._parts["attention"].forward(hidden, memory)
+    def _combine(self, context, hidden):
+        """The attentional states, and the way back: from their gradients dcontext and dhidden."""
         attended, back_combination = self._parts["combination"].forward(self._join(context, hidden))
         self.kernels.apply_map(MAPS["tanh"][0], (attended,), ())
 
@@ -124,7 +154,11 @@ class AttentiveDecoder(Assembly):
             d = d.copy()
             self.kernels.apply_map(MAPS["tanh"][1], (d, attended), ())
             djoined = back_combination(d)
-            dquery, dkeys = back_attention(djoined[..., : context.shape[2]])
-            return djoined[..., context.shape[2] :] + dquery, dkeys
+            return djoined[..., : context.shape[2]], djoined[..., context.shape[2] :]
 
         return attended, backward
+
+
+def _top(state):
+    """The hidden state (1, N, H) of the last layer, a view."""
+    return (state[0] if isinstance(state, tuple) else state)[-1:]

@@ -25,7 +25,7 @@ class EncoderDecoder(Assembly):
 
     The decoder starts from the encoder's final state. At each step its hidden state h attends
     to the encoder's outputs; from their weighted sum c comes tanh(W [c; h] + b), and from that
-    the next symbol (Luong et al. 2015, eq. 5 and 6): attention after the recurrence, so that in
+    the next symbol (Luong et al. 2015, eq. 5 and 6). This is attention after the recurrence: in
     training all steps of all sequences go through each layer at once.
 
     source_size, target_size: numbers of symbols. The model adds to the targets' one that
@@ -35,8 +35,11 @@ class EncoderDecoder(Assembly):
     num_layers: of both sides.
     bidirectional: the encoder runs in both directions, each with half of `hidden_size`.
     attention: "general", "dot" or "additive", see `Attention`.
+    order: "after", or "before" the recurrence: the hidden state of the step before attends, and c
+        is fed to the decoder beside the symbol (Bahdanau et al. 2015, section 3.1; what comes of
+        c and h is as above). Training then goes step by step.
     input_feeding: the decoder is also fed what came of its attention a step before (Luong et al.
-        2015, section 3.3), and so knows where it has been. Training then goes step by step.
+        2015, section 3.3), and so knows where it has been. Training goes step by step then too.
     dropout: share of the values dropped in training of the embeddings, between the layers and
         before the output.
     dtype, device, rng: as in the layers. All layers share one generator, `rng`.
@@ -44,8 +47,8 @@ class EncoderDecoder(Assembly):
 
     def __init__(
         self, source_size, target_size, embedding_size, hidden_size, *, cell="lstm", num_layers=1,
-        bidirectional=True, attention="general", input_feeding=False, dropout=0.0,
-        dtype="float32", device="cpu", rng=None,
+        bidirectional=True, attention="general", order="after", input_feeding=False,
+        dropout=0.0, dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         if cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
@@ -69,7 +72,7 @@ class EncoderDecoder(Assembly):
                 "target_embedding": Embedding(target_size + 1, embedding_size, **common),
                 "decoder": AttentiveDecoder(
                     CELLS[cell], embedding_size, hidden_size, attention, num_layers,
-                    input_feeding, dropout, **common,
+                    order, input_feeding, dropout, **common,
                 ),
                 "output": Linear(hidden_size, target_size + 1, **common),
             }

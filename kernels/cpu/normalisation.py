@@ -19,7 +19,7 @@ from math import sqrt
 import numpy as np
 
 from ..normalisation import EPSILON
-from .compiling import compiled, inlined, kernel
+from .compiling import inlined, kernel, part
 from .simd import REGISTER_BYTES, broadcast, fma, lanes_of, load, load_part, store, sum_lanes
 
 INPUTS, HIDDEN = 0, 1
@@ -67,7 +67,7 @@ def _normalise_rows(dtype):
     """What `normalise` does of a row, or the gates from `early` on, of a cell of `all_gates`."""
     lanes = lanes_of(dtype)
 
-    @compiled
+    @part
     def run(
         a, offsets, count, rows, first, hidden, padded, side, keep, early, gates, all_gates, phase
     ):
@@ -110,7 +110,7 @@ def _normalise_rows_backward(dtype):
                 store(totals, to_gain, load(totals, to_gain) + by_gain)
                 store(totals, to_bias, load(totals, to_bias) + by_bias)
 
-    @compiled
+    @part
     def run(d, out, count, rows, first, hidden, padded, norm, early, gates, all_gates, phase):
         gain, normals, scales, totals = norm
         add_gradients(

@@ -8,6 +8,7 @@ import numpy as np
 from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
+from .few_rows import are_few, backward_of_few
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
 from .normalisation import HIDDEN
@@ -267,16 +268,10 @@ class Recurrence:
             _, _, db_ih, db_hh, dgain_ih, dgain_hh = grads[:6]
             self._norms.add_gradients(input_norms, dgain_ih, db_ih)
             self._norms.add_gradients(hidden_norms, dgain_hh, db_hh)
-        work = 2 * valid.size * cell.gates * self.hidden * self.inputs
-        wx = self._order.input_panels_back(weights[0])
-        run_parallel(
-            write_input_gradients,
-            [
-                (dxg, valid[first:last], wx, dx, resume)
-                for first, last in split(valid.size, shares(work))
-            ],
-        )
-        self._add_weight_gradients(tape, valid, dxg, dhg, of_products(self.cell, grads[:4]))
+        few = are_few(valid.size, cell.gates * self.hidden * (self.inputs + self.hidden))
+        finish = self._finish_few if few else self._finish_many
+        product_grads = of_products(cell, grads[:4])
+        finish(tape, valid, dxg, dhg, weights[0], product_grads, dx, resume)
         for number, total in enumerate(grads[len(weights) :]):
             add_own_gradients(dweights, valid, number, total)
         give_back(*((dxg, dhg) if self._apart else (dxg,)), dweights)
@@ -319,20 +314,41 @@ class Recurrence:
         )  # fmt: skip
         return norms
 
-    def _add_weight_gradients(self, tape, valid, dxg, dhg, grads):
-        """The large products of the gates' gradients with the inputs and the hidden states."""
-        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
-        dw_ih, dw_hh, db_ih, db_hh = grads
-        if db_ih is None:
-            db_ih = db_hh = self._nothing
-        work = 2 * valid.size * self.cell.gates * self.hidden * (self.hidden + self.inputs)
+    def _finish_few(self, tape, valid, dxg, dhg, w_ih, grads, dx, resume):
+        backward_of_few(
+            dxg, dhg, valid, tape.x, _met(tape), tape.gated, self._early, w_ih,
+            *self._with_biases(grads), dx, resume,
+        )  # fmt: skip
+
+    def _finish_many(self, tape, valid, dxg, dhg, w_ih, grads, dx, resume):
+        """The large products of the gates' gradients with weights, inputs and hidden states."""
+        gates, hidden = self.cell.gates, self.hidden
+        wx = self._order.input_panels_back(w_ih)
+        work = 2 * valid.size * gates * hidden * self.inputs
+        run_parallel(
+            write_input_gradients,
+            [
+                (dxg, valid[first:last], wx, dx, resume)
+                for first, last in split(valid.size, shares(work))
+            ],
+        )
+        work += 2 * valid.size * gates * hidden * hidden
         run_parallel(
             add_weight_gradients,
             [
                 (
-                    dxg, dhg, self._apart, valid, first, last, self._early, tape.x, previous,
-                    tape.gated, dw_ih, dw_hh, db_ih, db_hh,
+                    dxg, dhg, self._apart, valid, first, last, self._early, tape.x, _met(tape),
+                    tape.gated, *self._with_biases(grads),
                 )
-                for first, last in split(self.hidden, shares(work))
+                for first, last in split(hidden, shares(work))
             ],
         )  # fmt: skip
+
+    def _with_biases(self, grads):
+        """The gradients' arrays, empty ones for the biases that there are not."""
+        return (*grads[:2], *((self._nothing, self._nothing) if grads[2] is None else grads[2:]))
+
+
+def _met(tape):
+    """The hidden states that the steps began with."""
+    return tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]

@@ -11,7 +11,13 @@ from .attention import (
     weighted_sums,
 )
 from .ctc import ctc_loss
-from .elementwise import apply_map, dropout, random_mask, sum_of_squares
+from .elementwise import (
+    apply_map,
+    apply_map_to_master,
+    dropout,
+    random_mask,
+    sum_of_squares,
+)
 from .embedding import embedding_backward, embedding_forward
 from .influence import FullInfluence, OwnInfluence
 from .jordan import jordan_backward, jordan_forward
@@ -40,6 +46,7 @@ __all__ = [
     "additive_scores",
     "additive_scores_backward",
     "apply_map",
+    "apply_map_to_master",
     "attention_softmax",
     "attention_softmax_backward",
     "ctc_loss",

@@ -54,6 +54,42 @@ def apply_map(function, arrays, scalars):
     run(_grid(size), (THREADS, 1, 1), *arrays, *map(working(dtype).type, scalars), size)
 
 
+@cache
+def master_kernel(function, dtype, array_count, scalar_count):
+    """The kernel of `apply_map_to_master`, for `array_count` float32 arrays."""
+    values_of = specialise(function, REPLACEMENTS, inlined)
+    read, write = gather_each(array_count), scatter_each(array_count)
+
+    def run(parameter, gradient, arrays, scalars, size):
+        i = cuda.grid(1)
+        if i < size:
+            found, kept = parameter[i], read(arrays, i)
+            parameter[i] = kept[0]  # to read it as it is when rounded
+            master = kept[0] if parameter[i] == found else found
+            values = values_of((master,) + kept[1:] + (gradient[i],), scalars)
+            write(arrays, i, values)
+            parameter[i] = values[0]
+
+    halves, single = floats(dtype), np.dtype("float32")
+    pointers = types.UniTuple(floats(single), array_count)
+    numbers = types.UniTuple(ELEMENTS[single], scalar_count)
+    signature = (halves, halves, pointers, numbers, INTEGER)
+    return Kernel(f"map of masters {text_of(function)} {dtype}", run, signature)
+
+
+def apply_map_to_master(function, parameter, arrays, gradient, scalars):
+    """As `apply_map`, of the float32 `arrays` and `gradient`, and round the first to `parameter`.
+
+    The first array is the parameter's master: the parameter was its rounding, or else others have
+    changed it, and the master is what they made of it. Parameter and gradient are of 16 bits;
+    `function` gives the new numbers of all `arrays`.
+    """
+    size = parameter.size
+    run = master_kernel(function, parameter.dtype, len(arrays), len(scalars))
+    numbers = map(np.float32, scalars)
+    run(_grid(size), (THREADS, 1, 1), parameter, gradient, *arrays, *numbers, size)
+
+
 def sum_of_squares(array):
     """Sum of the squares of all numbers, a 0-d float64 array."""
     numbers = array.reshape(-1).astype(working(array.dtype), copy=False)

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from ..tuples import sums, transfers
+from ..tuples import part_transfers, sums, transfers
 from .device import inlined
 
 
@@ -16,7 +16,20 @@ def _store(pointer, index, value):
     pointer[index] = value
 
 
+@inlined
+def load_part(pointer, index, some):
+    """What a thread has of a vector: one number."""
+    return pointer[index]
+
+
+@inlined
+def store_part(pointer, index, value, some):
+    """See `load_part`."""
+    pointer[index] = value
+
+
 gather, scatter = transfers(inlined, _load, _store)
+gather_part, scatter_part = part_transfers(inlined, load_part, store_part)
 add, add_at = sums(inlined)
 
 

@@ -1,0 +1,56 @@
+"""What follows the time loop backward where it was so short that packing would cost the most."""
+
+import numpy as np
+
+from .compiling import inlined, kernel
+from .dots import add_scaled_rows
+
+# Measured: with more of either, packing pays.
+MOST_ROWS = 16
+MOST_PRODUCTS = 6_000_000
+
+
+def are_few(rows, weights):
+    """Whether so many steps of sequences, in all, are better done row by row."""
+    return rows <= MOST_ROWS and rows * weights <= MOST_PRODUCTS
+
+
+@inlined
+def _add_outer_products(d, first, hidden, a, start, width, total, row):
+    """total[row + i, :] += d[first + i] * a[start :], i < hidden; rows are `width` numbers."""
+    one, none = np.intp(1), np.intp(0)
+    for i in range(hidden):
+        at = (row + i) * width
+        add_scaled_rows(d, first + i, one, a, start, none, total, at, width)
+
+
+@kernel("backward_of_few")
+def backward_of_few(
+    dxg, dhg, valid, x, h, gated, early, w_ih, dw_ih, dw_hh, db_ih, db_hh, dx, resume
+):
+    """All that `write_input_gradients` and `add_weight_gradients` do, row after row."""
+    gates, padded = dxg.shape[2:]
+    hidden, inputs = dw_hh.shape[1], dw_ih.shape[1]
+    dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
+    x_flat, h_flat, gated_flat = x.reshape(-1), h.reshape(-1), gated.reshape(-1)
+    w_flat, dinputs = w_ih.reshape(-1), dx.reshape(-1)
+    dw_ih_flat, dw_hh_flat = dw_ih.reshape(-1), dw_hh.reshape(-1)
+    for row in valid:
+        if not resume:
+            dinputs[row * inputs : (row + 1) * inputs] = 0
+        for gate in range(gates):
+            first, unit = (row * gates + gate) * padded, gate * hidden
+            add_scaled_rows(
+                dx_flat, first, hidden, w_flat, unit * inputs, inputs, dinputs, row * inputs, inputs
+            )
+            _add_outer_products(
+                dx_flat, first, hidden, x_flat, row * inputs, inputs, dw_ih_flat, unit
+            )
+            seen = h_flat if gate < early else gated_flat
+            _add_outer_products(
+                dh_flat, first, hidden, seen, row * padded, hidden, dw_hh_flat, unit
+            )
+            if db_ih.size:
+                for i in range(hidden):
+                    db_ih[unit + i] += dx_flat[first + i]
+                    db_hh[unit + i] += dh_flat[first + i]
