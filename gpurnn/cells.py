@@ -64,6 +64,8 @@ class Cell:
     weights : the names of the cell's own weights, as "weight_ci"; only of a one-phase cell
     masks : how many more extras there are
     output : which state is the layer's output
+    normalised : whether the products with the input and with the hidden state go through layer
+        normalisation (see `gpurnn.kernels.normalisation`) before the functions see them
 
     Raises ValueError if the numbers do not go together.
     """
@@ -83,6 +85,7 @@ class Cell:
     weights: tuple[str, ...] = ()
     masks: int = 0
     output: int = 0
+    normalised: bool = False
 
     def __post_init__(self):
         if not 0 <= self.output < self.states:

@@ -62,7 +62,7 @@ def text_of_cell(cell):
     functions = (cell.forward, cell.backward, cell.gate, cell.gate_backward)
     numbers = (
         cell.gates, cell.states, cell.saved, cell.apart, cell.late, cell.kept, cell.carried,
-        len(cell.weights), cell.masks, cell.output,
+        len(cell.weights), cell.masks, cell.output, cell.normalised,
     )  # fmt: skip
     return f"{numbers} " + " ".join(text_of(f) for f in functions if f)
 

@@ -1,4 +1,5 @@
-"""LSTM variants, zoneout and recurrent dropout in plain NumPy float64; see `reference`.
+"""LSTM variants, layer normalisation, zoneout and recurrent dropout in plain NumPy float64; see
+`reference`.
 
 Only forward: the gradients are held against finite differences of the layers themselves.
 """
@@ -6,7 +7,7 @@ Only forward: the gradients are held against finite differences of the layers th
 import numpy as np
 
 from gpurnn.kernels.random import random_24_bits
-from tests.reference import LSTM, sigmoid
+from tests.reference import LSTM, GRUResetBefore, sigmoid
 
 
 def _four_sums(w, x, h):
@@ -42,6 +43,49 @@ class CoupledPeepholes(LSTM):
         c_new = f * c + (1 - f) * np.tanh(a_g)
         o = sigmoid(a_o + w["weight_co"] * c_new)
         return (o * np.tanh(c_new), c_new), None
+
+
+def layer_norm(a, gain):
+    return gain * (a - a.mean()) / np.sqrt(a.var() + 1e-5)
+
+
+class _NormalisedProduct:
+    """Stands for a weight matrix; its product with a vector comes normalised."""
+
+    def __init__(self, weight, gain):
+        self.weight, self.gain = weight, gain
+
+    def __matmul__(self, vector):
+        return layer_norm(self.weight @ vector, self.gain)
+
+
+class Normalised:
+    """A cell of `reference`, its two products normalised each apart (Ba et al. 2016)."""
+
+    def __init__(self, cell):
+        self.cell = cell
+
+    def step(self, w, x, state):
+        products = {
+            f"weight_{side}": _NormalisedProduct(w[f"weight_{side}"], w[f"gain_{side}"])
+            for side in ("ih", "hh")
+        }
+        return self.cell.step(w | products, x, state)
+
+
+class NormalisedGRUResetBefore(GRUResetBefore):
+    """The products of r and z with h are normalised together, that of n with r h by itself."""
+
+    @staticmethod
+    def step(w, x, state):
+        (h,) = state
+        early, late = slice(2 * len(h)), slice(2 * len(h), None)
+        U, gain, c = w["weight_hh"], w["gain_hh"], w["bias_hh"]
+        inputs = layer_norm(w["weight_ih"] @ x, w["gain_ih"]) + w["bias_ih"]
+        gates = sigmoid(inputs[early] + layer_norm(U[early] @ h, gain[early]) + c[early])
+        r, z = np.split(gates, 2)
+        n = np.tanh(inputs[late] + layer_norm(U[late] @ (r * h), gain[late]) + c[late])
+        return ((1 - z) * n + z * h,), None
 
 
 def drawn_masks(rng, rate, shape, value):

@@ -1,6 +1,7 @@
 """Every CUDA kernel compiles to PTX, for each generation of GPUs, where there is no GPU at all."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ CELLS = [
 TREE_CELLS = [cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM]
 FAMILIES = [*CELLS, *TREE_CELLS, None]
 WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
+NORMALISED = replace(cells.GRU_RESET_BEFORE, name="gru_before_layer_norm", normalised=True)
 
 
 def kernels(cell, dtype):
@@ -61,7 +63,7 @@ def test_float64_kernels_compile(cell):
         assert ".visible .entry" in kernel.ptx((9, 0)), kernel.identity
 
 
-@pytest.mark.parametrize("cell", [*FAMILIES, WITH_EXTRAS], ids=name)
+@pytest.mark.parametrize("cell", [*FAMILIES, WITH_EXTRAS, NORMALISED], ids=name)
 def test_float32_kernels_compute_nothing_in_float64(cell):
     # A literal number in a formula would do that, unnoticed but for the time.
     for kernel in kernels(cell, FLOAT32):

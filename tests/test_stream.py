@@ -37,6 +37,10 @@ def test_a_stream_keeps_its_state_to_itself():
     stream.state = None
     np.testing.assert_array_equal(stream.step(x), first)
     np.testing.assert_array_equal(h, 7)
+    stream, h = gpurnn.GRU(3, 8, rng=0).stream(), np.zeros((1, 1, 8), np.float32)
+    stream.state = h
+    stream.step(x)
+    np.testing.assert_array_equal(h, 0)
 
 
 def test_it_follows_the_parameters():

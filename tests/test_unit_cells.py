@@ -1,4 +1,5 @@
-"""Cells with more than gates and states: peepholes, coupled gates, zoneout, recurrent dropout.
+"""Cells with more than gates and states: peepholes, coupled gates, layer normalisation, zoneout,
+recurrent dropout.
 
 A layer's outputs are held against plain NumPy with the masks drawn once more, its gradients
 against finite differences of itself, CUDA against the CPU; all in float64.
@@ -29,16 +30,24 @@ class Case:
     """A layer and what is fed to it."""
 
     kind: str
-    cell: type
+    cell: object
     options: dict
     bidirectional: bool = False
+    lengths: tuple = (3, 1, 2, 3)
 
-    T, B, I, H = 3, 4, 2, 3
-    lengths = (3, 1, 2, 3)
+    T, I, H = 3, 2, 3
+
+    @property
+    def B(self):
+        return len(self.lengths)
 
     def layer(self):
         options = {"rng": SEED, "dtype": "float64", "bidirectional": self.bidirectional}
-        return getattr(gpurnn, self.kind)(self.I, self.H, **{**options, **self.options})
+        layer = getattr(gpurnn, self.kind)(self.I, self.H, **{**options, **self.options})
+        for name, param in layer.params.items():
+            if name.startswith("gain"):
+                param[...] = layer.rng.uniform(0.5, 1.5, param.shape)
+        return layer
 
 
 CASES = {
@@ -59,6 +68,21 @@ CASES = {
         reference.GRUResetBefore,
         {"reset_after": False, "zoneout": 0.4, "recurrent_dropout": 0.5},
         bidirectional=True,
+    ),
+    "normalised LSTM": Case(
+        "LSTM",
+        reference_units.Normalised(reference.LSTM),
+        {"layer_norm": True, "recompute": 2},
+        bidirectional=True,
+    ),
+    "normalised GRU": Case(
+        "GRU", reference_units.Normalised(reference.GRUResetAfter), {"layer_norm": True}
+    ),
+    "normalised GRU of two phases": Case(
+        "GRU",
+        reference_units.NormalisedGRUResetBefore,
+        {"layer_norm": True, "reset_after": False},
+        lengths=(2, 3),  # so few run by units
     ),
 }
 
@@ -145,7 +169,15 @@ def test_outputs_and_gradients(name):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize(("name", "schedule"), [("LSTM", "persistent"), ("GRU", "stepwise")])
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("LSTM", "persistent"),
+        ("GRU", "stepwise"),
+        ("normalised LSTM", "auto"),
+        ("normalised GRU of two phases", "auto"),
+    ],
+)
 def test_cuda_agrees(name, schedule):
     """In training, all gradients included; the masks of one seed are the same."""
     case, results = CASES[name], []
@@ -322,6 +354,35 @@ def test_bad_cells():
         replace(gpurnn.cells.GRU_RESET_BEFORE, weights=("weight_x",))
     with pytest.raises(ValueError, match="cell: expected one without masks of its own, got 'rnn_t"):
         Recurrent(replace(gpurnn.cells.RNN_TANH, masks=1), 2, 3)
+
+
+def test_a_normalised_layer_takes_steps(device):
+    layer = CASES["normalised GRU of two phases"].layer().to(device)
+    x = put(np.random.default_rng(1).standard_normal((3, 2, 2)), device)
+    y, _ = layer(x)
+    stream = layer.stream(2)
+    steps = [get(stream.step(x[t])) for t in range(3)]
+    np.testing.assert_allclose(steps, get(y), rtol=1e-12)
+
+
+@pytest.mark.cuda
+def test_no_persistent_schedule_with_layer_norm():
+    layer = gpurnn.LSTM(2, 3, layer_norm=True, device="cuda")
+    gpurnn.cuda.schedule("persistent")
+    try:
+        with pytest.raises(RuntimeError, match="schedule cannot run lstm_layer_norm with hidden"):
+            layer(put(np.ones((2, 1, 2), np.float32), "cuda"))
+    finally:
+        gpurnn.cuda.schedule("auto")
+
+
+def test_what_is_not_there_with_layer_norm():
+    layer = gpurnn.GRU(2, 3, layer_norm=True)
+    assert layer.params["gain_ih_l0"].shape == layer.params["gain_hh_l0"].shape == (9,)
+    with pytest.raises(ValueError, match="layer: expected one without layer_norm, got 'gru_after"):
+        gpurnn.RTRL(layer, 1)
+    with pytest.raises(ValueError, match="reduced: expected a layer without layer_norm"):
+        layer.reduced()
 
 
 @pytest.mark.parametrize(

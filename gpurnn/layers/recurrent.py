@@ -1,7 +1,10 @@
 """Stacks of recurrent layers in one or both directions, for any cell."""
 
 import math
+from dataclasses import replace
 from functools import cached_property
+
+import numpy as np
 
 from ..arrays import check_array, check_ends, check_size, module_of
 from .layer import Layer
@@ -35,6 +38,13 @@ class Recurrent(SequenceLayer, Layer):
         of `forward` draws anew: with truncated back-propagation, each chunk.
     batch_first : bool
         Sequences are (B, T, ...) instead of (T, B, ...).
+    layer_norm : bool
+        Normalise the products with the input and with the hidden state, each over its G H
+        numbers (J. L. Ba, J. R. Kiros & G. E. Hinton, "Layer normalization", 2016):
+        LN(W x_t) gain_ih + bias_ih and LN(U h_{t-1}) gain_hh + bias_hh take the place of
+        W x_t + bias_ih and U h_{t-1} + bias_hh, with LN(a) = (a - mean) / sqrt(variance + 1e-5).
+        Where U works in two phases (`GRU(reset_after=False)`) each of them is normalised by
+        itself. An LSTM's c is not normalised on its way to the output, as it is in that paper.
     recompute : None or int
         Training keeps the gates and states of all T steps. With `recompute=n` it keeps the
         states of every n-th step only and, on the way back, runs each n steps forward once
@@ -45,9 +55,10 @@ class Recurrent(SequenceLayer, Layer):
     rng : None, int or numpy.random.Generator
 
     The parameters have PyTorch's names and shapes: of layer k `weight_ih_lk` (G H, I),
-    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), then those of the cell's own
-    weights (H,), with the suffix `_reverse` for the reverse direction; at first uniform within
-    ± 1 / sqrt(H).
+    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), with `layer_norm` also
+    `gain_ih_lk` and `gain_hh_lk` (G H,), then those of the cell's own weights (H,), with the
+    suffix `_reverse` for the reverse direction; at first the gains are 1, the others uniform
+    within ± 1 / sqrt(H).
 
     With float16 and bfloat16 all that goes in and out is of that dtype (bfloat16 is
     `ml_dtypes.bfloat16`, which CuPy from 14 on has), and so are the inputs' part of the gates and
@@ -63,12 +74,14 @@ class Recurrent(SequenceLayer, Layer):
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
-        dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, batch_first=False, recompute=None,
-        dtype="float32", device="cpu", rng=None,
+        dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, layer_norm=False, batch_first=False,
+        recompute=None, dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         super().__init__(dtype, device, rng)
         if cell.masks:
             raise ValueError(f"cell: expected one without masks of its own, got {cell.name!r}")
+        if layer_norm:
+            cell = replace(cell, name=f"{cell.name}_layer_norm", normalised=True)
         self._noise = UnitNoise(cell, zoneout, recurrent_dropout)
         self.cell = self._noise.cell
         self.zoneout = self._noise.zoneout
@@ -81,13 +94,18 @@ class Recurrent(SequenceLayer, Layer):
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
         bound = 1 / math.sqrt(self.hidden_size)
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *cell.weights)
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        kinds += ("gain_ih", "gain_hh") if cell.normalised else ()
+        self._shared = len(kinds)  # kinds of parameters that other cells have too
+        kinds += cell.weights
         self._names = []
         for layer in range(self.num_layers):
             shapes = self._shapes(layer)
             for suffix in ("", "_reverse")[: self.directions]:
                 for kind, shape in shapes.items():
-                    self._add_parameter(f"{kind}_l{layer}{suffix}", self._uniform(shape, bound))
+                    gain = kind in ("gain_ih", "gain_hh")
+                    value = np.ones(shape) if gain else self._uniform(shape, bound)
+                    self._add_parameter(f"{kind}_l{layer}{suffix}", value)
                 self._names.append(
                     [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
                 )
@@ -101,6 +119,8 @@ class Recurrent(SequenceLayer, Layer):
         }
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.cell.normalised:
+            shapes |= {"gain_ih": (rows,), "gain_hh": (rows,)}
         return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
 
     def __call__(self, x, state=None, lengths=None):
@@ -172,13 +192,13 @@ class Recurrent(SequenceLayer, Layer):
         return Recurrences(self._noise, self.hidden_size, self.dtype, self.recompute)
 
     def _weights(self, layer, direction):
-        """(w_ih, w_hh, b_ih or None, b_hh or None) of the parameters."""
-        names = self._names[layer * self.directions + direction][:4]
+        """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains if there are any."""
+        names = self._names[layer * self.directions + direction][: self._shared]
         return tuple([name and self._parameter(name) for name in names])
 
     def _own_weights(self, layer, direction):
         """Those of the cell's own, a tuple of arrays (H,)."""
-        names = self._names[layer * self.directions + direction][4:]
+        names = self._names[layer * self.directions + direction][self._shared :]
         return tuple([self._parameter(name) for name in names])
 
     def _extras(self, layer, direction):

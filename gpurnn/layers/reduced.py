@@ -25,6 +25,8 @@ class ReducedRecurrent(Recurrent):
             raise ValueError(
                 f"reduced: expected a float32 layer on 'cpu', got {layer.dtype} on {layer.device!r}"
             )
+        if layer.cell.normalised:
+            raise ValueError("reduced: expected a layer without layer_norm")
         self.__dict__.update(vars(layer))
         self.params, self.grads, self.kind = {}, {}, kind
         rows = [(k, d) for k in range(self.num_layers) for d in range(self.directions)]

@@ -34,7 +34,7 @@ class Stream:
     @state.setter
     def state(self, state):
         states = self._layer._check_state(state, "state", self._batch)
-        self._states = [self._xp.ascontiguousarray(part) for part in states.swapaxes(0, 1)]
+        self._states = [self._xp.array(part, order="C") for part in states.swapaxes(0, 1)]
         # Each layer's step keeps its own copies of what it is called with: made anew with them.
         self._steps = [
             self._layer._recurrence(k).stepper(state) for k, state in enumerate(self._states)

@@ -135,6 +135,8 @@ def _check_layer(layer):
             f"layer: expected one layer and one direction, got {layer.num_layers} layers"
             + (" in both directions" if layer.bidirectional else "")
         )
+    if layer.cell.normalised:
+        raise ValueError(f"layer: expected one without layer_norm, got {layer.cell.name!r}")
     if layer.cell.extras or layer.recurrent_dropout:
         raise ValueError(
             "layer: expected a cell without weights of its own, without zoneout and recurrent "

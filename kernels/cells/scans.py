@@ -31,6 +31,7 @@ class ScanCell:
     masks = 0
     weights = ()
     extras = 0
+    normalised = False
 
 
 def _given(x):

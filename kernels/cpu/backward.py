@@ -10,26 +10,34 @@ import numpy as np
 from ..specialise import text_of_cell
 from .backward_passes import cell_backward_pass, gate_backward_pass
 from .compiling import inlined, kernel
+from .normalisation import HIDDEN, normalise_backward
 from .product import multiply_whole_panels
 
 
 def _one_phase(cell, dtype):
     run_cell, gate_count = cell_backward_pass(cell, dtype), cell.gates
+    back_to_products, apart = normalise_backward(cell, dtype, HIDDEN), cell.apart
 
     @inlined
     def step(
-        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, history,
-        tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried, offsets,
+        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, norm,
+        history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried,
+        offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         run_cell(
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
             extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
+        dh_flat = dhg.reshape(-1)
+        back_to_products(
+            dh_flat if apart else dxg.reshape(-1), dh_flat, count, rows, t * batch, hidden, padded,
+            norm,
+        )  # fmt: skip
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         multiply_whole_panels(
-            dhg.reshape(-1), offsets, count, np.intp(1), gate_count * padded, wh, np.intp(0),
+            dh_flat, offsets, count, np.intp(1), gate_count * padded, wh, np.intp(0),
             wh.shape[0], carry, carry_offsets, np.bool_(True),
         )  # fmt: skip
 
@@ -39,32 +47,38 @@ def _one_phase(cell, dtype):
 def _two_phase(cell, dtype):
     run_cell, run_gates = cell_backward_pass(cell, dtype), gate_backward_pass(cell, dtype)
     gate_count, early_count, late_count = cell.gates, cell.gates - cell.late, cell.late
+    early_to_products, late_to_products = (
+        normalise_backward(cell, dtype, HIDDEN, phase) for phase in (0, 1)
+    )
 
     @inlined
     def step(
-        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, history,
-        tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried, offsets,
+        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, norm,
+        history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried,
+        offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        dx_flat = dxg.reshape(-1)
+        dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
         run_cell(
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
             extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
+        late_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
         for r in range(count):
             offsets[r] = ((t * batch + rows[r]) * gate_count + early_count) * padded
         multiply_whole_panels(
-            dx_flat, offsets, count, np.intp(1), late_count * padded, wq, np.intp(0), wq.shape[0],
+            dh_flat, offsets, count, np.intp(1), late_count * padded, wq, np.intp(0), wq.shape[0],
             dgated, carry_offsets, np.bool_(False),
         )  # fmt: skip
         run_gates(
             np.intp(0), padded, count, rows, t, before, hidden, extras, history, tape, dxg, dgated,
             carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
+        early_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         multiply_whole_panels(
-            dx_flat, offsets, count, np.intp(1), early_count * padded, wh, np.intp(0), wh.shape[0],
+            dh_flat, offsets, count, np.intp(1), early_count * padded, wh, np.intp(0), wh.shape[0],
             carry, carry_offsets, np.bool_(True),
         )  # fmt: skip
 
@@ -76,17 +90,18 @@ def backward_rows(cell, dtype):
     """The kernel for this cell and dtype.
 
     Its arguments: dy, flat, in which row (t, b) begins at (t B + b) dy_stride + dy_offset; rows and
-    counts as in forward; the packed weights wh, wq of the way back; hidden size; extras; history
-    and tape; dxg, dhg and dweights, to be written; dstate (S, B, H): comes as the gradient by the
-    final state, leaves as that by the initial one; whether time ran backwards.
+    counts as in forward; the packed weights wh, wq of the way back; hidden size; extras; `norm`, of
+    the hidden states, see `normalisation`; history and tape; dxg, dhg and dweights, to be
+    written; dstate (S, B, H): comes as the gradient by the final state, leaves as that by the
+    initial one; whether time ran backwards.
     """
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     carried_count = cell.carried
 
     @kernel(f"backward_rows {text_of_cell(cell)} {dtype}")
     def backward(
-        dy, dy_offset, dy_stride, rows, counts, wh, wq, hidden, extras, history, tape, dxg, dhg,
-        dweights, dstate, reverse,
+        dy, dy_offset, dy_stride, rows, counts, wh, wq, hidden, extras, norm, history, tape,
+        dxg, dhg, dweights, dstate, reverse,
     ):  # fmt: skip
         steps, _, _, padded = dxg.shape
         states, count, width = history.shape[0], rows.size, wh.shape[0] * wh.shape[2]
@@ -106,8 +121,8 @@ def backward_rows(cell, dtype):
             if counts[t]:
                 step(
                     counts[t], t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden,
-                    extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane,
-                    dgated, carried, offsets,
+                    extras, norm, history, tape, dxg, dhg, dweights, carry, carry_offsets,
+                    carry_plane, dgated, carried, offsets,
                 )  # fmt: skip
         for s in range(states):
             for r in range(count):

@@ -12,6 +12,7 @@ from ..specialise import text_of_cell
 from .backward_passes import cell_backward_pass, gate_backward_pass
 from .compiling import inlined, kernel
 from .dots import add_scaled_rows
+from .normalisation import HIDDEN, normalise_backward
 from .simd import lanes_of
 from .team import close, join, meet, members_of, prepare_next, welcome
 
@@ -30,23 +31,29 @@ def _add_products(begin, end, hidden, first, last, a, offsets, count, pitch, w, 
 
 def _one_phase(cell, dtype):
     run_cell, gate_count = cell_backward_pass(cell, dtype), cell.gates
+    back_to_products, apart = normalise_backward(cell, dtype, HIDDEN), cell.apart
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
-        dy_stride, w, hidden, extras, history, tape, dxg, dhg, dweights, carry, carry_offsets,
-        carry_plane, dgated, carried, offsets,
+        dy_stride, w, hidden, extras, norm, history, tape, dxg, dhg, dweights, carry,
+        carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         run_cell(
             begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, extras,
             history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
+        dh_flat = dhg.reshape(-1)
+        back_to_products(
+            dh_flat if apart else dxg.reshape(-1), dh_flat, count, rows, t * batch, hidden, padded,
+            norm,
+        )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting)
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         _add_products(
-            begin, end, hidden, 0, gate_count, dhg.reshape(-1), offsets, count, padded, w, carry,
+            begin, end, hidden, 0, gate_count, dh_flat, offsets, count, padded, w, carry,
             carry_offsets,
         )  # fmt: skip
         return long
@@ -57,15 +64,18 @@ def _one_phase(cell, dtype):
 def _two_phase(cell, dtype):
     run_cell, run_gates = cell_backward_pass(cell, dtype), gate_backward_pass(cell, dtype)
     gate_count, early_count = cell.gates, cell.gates - cell.late
+    early_to_products, late_to_products = (
+        normalise_backward(cell, dtype, HIDDEN, phase) for phase in (0, 1)
+    )
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
-        dy_stride, w, hidden, extras, history, tape, dxg, dhg, dweights, carry, carry_offsets,
-        carry_plane, dgated, carried, offsets,
+        dy_stride, w, hidden, extras, norm, history, tape, dxg, dhg, dweights, carry,
+        carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        dx_flat = dxg.reshape(-1)
+        dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
             dgated[carry_offsets[r] + begin : carry_offsets[r] + end] = 0
@@ -73,18 +83,20 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, extras,
             history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
+        late_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
         long = members > 1 and meet(board, member, members, meeting - 1)
         _add_products(
-            begin, end, hidden, early_count, gate_count, dx_flat, offsets, count, padded, w,
+            begin, end, hidden, early_count, gate_count, dh_flat, offsets, count, padded, w,
             dgated, carry_offsets,
         )  # fmt: skip
         run_gates(
             begin, end, count, rows, t, before, hidden, extras, history, tape, dxg, dgated, carry,
             carry_offsets, carry_plane, carried,
         )  # fmt: skip
+        early_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
         long = members > 1 and meet(board, member, members, meeting) or long
         _add_products(
-            begin, end, hidden, 0, early_count, dx_flat, offsets, count, padded, w, carry,
+            begin, end, hidden, 0, early_count, dh_flat, offsets, count, padded, w, carry,
             carry_offsets,
         )  # fmt: skip
         return long
@@ -97,10 +109,10 @@ def backward_units(cell, dtype):
     """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
 
     Its arguments: whether the caller leads; the team's board; dy, flat, in which row (t, b) begins
-    at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H); extras; history
-    and tape; dxg, dhg and dweights, to be written; carry (S, B, H'), dgated (B, H') and carried,
-    room for B sequences; dstate (S, B, H): comes as the gradient by the final state, leaves as that
-    by the initial one; whether time ran backwards.
+    at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H); extras; `norm`,
+    as in `backward`; history and tape; dxg, dhg and dweights, to be written; carry (S, B, H'),
+    dgated (B, H') and carried, room for B sequences; dstate (S, B, H): comes as the gradient by the
+    final state, leaves as that by the initial one; whether time ran backwards.
     """
     lanes = lanes_of(dtype)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
@@ -108,8 +120,8 @@ def backward_units(cell, dtype):
 
     @kernel(f"backward_units {text_of_cell(cell)} {dtype}")
     def backward(
-        leads, board, dy, dy_offset, dy_stride, rows, counts, w, extras, history, tape, dxg, dhg,
-        dweights, carry, dgated, carried, dstate, reverse,
+        leads, board, dy, dy_offset, dy_stride, rows, counts, w, extras, norm, history,
+        tape, dxg, dhg, dweights, carry, dgated, carried, dstate, reverse,
     ):  # fmt: skip
         steps, batch, _, padded = dxg.shape
         states, hidden = carry.shape[0], w.shape[1]
@@ -143,9 +155,9 @@ def backward_units(cell, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             long = step(
                 board, member, members, number + 1 + meetings, begin, end, counts[t], t, before,
-                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, extras, history, tape, dxg,
-                dhg, dweights, carry_flat, carry_offsets, batch * padded, dgated_flat, carried,
-                offsets,
+                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, extras, norm,
+                history, tape, dxg, dhg, dweights, carry_flat, carry_offsets, batch * padded,
+                dgated_flat, carried, offsets,
             )  # fmt: skip
             if leads and long and not disturbed:
                 disturbed = True

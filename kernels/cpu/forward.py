@@ -12,6 +12,7 @@ import numpy as np
 from ..specialise import text_of_cell
 from .blocks import VECTORS
 from .compiling import inlined, kernel
+from .normalisation import HIDDEN, INPUTS, normalise
 from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
 from .simd import lanes_of
@@ -25,21 +26,29 @@ def vectors_together(gates):
     return VECTORS // gcd(VECTORS, gates)
 
 
-def _pass_vectors(cell):
-    """How many vectors of hidden units a pass of a cell has; they fill whole panels."""
+@cache
+def _pass_width(cell, dtype):
+    """A function padded -> how many hidden units a pass of a cell has; they fill whole panels.
+
+    Of a normalised cell one pass has all of them: normalising waits for all products of a row.
+    """
     counts = (cell.gates, cell.gates - cell.late, cell.late or cell.gates)
-    least = lcm(*(vectors_together(count) for count in counts))
-    return least * max(1, PASS_VECTORS // (cell.gates * least))
+    vectors = lcm(*(vectors_together(count) for count in counts))
+    least = vectors * lanes_of(dtype)
+    if cell.normalised:
+        return inlined(lambda padded: (padded + least - 1) // least * least)
+    width = least * max(1, PASS_VECTORS // (cell.gates * vectors))
+    return inlined(lambda padded: width)
 
 
 @cache
-def _pass_product(gates, vectors, lanes):
+def _pass_product(gates, lanes):
     """A function that makes the products with `gates` gates that the pass from `begin` on needs."""
-    panels_together = gates * vectors // VECTORS
+    across = VECTORS * lanes
 
     @inlined
-    def multiply(begin, a, a_offsets, count, depth, panels, tile, tile_offsets):
-        panel = begin // (vectors * lanes) * panels_together
+    def multiply(begin, width, a, a_offsets, count, depth, panels, tile, tile_offsets):
+        panel, panels_together = begin * gates // across, width * gates // across
         multiply_whole_panels(
             a, a_offsets, count, np.intp(1), depth, panels, panel,
             min(panel + panels_together, panels.shape[0]), tile, tile_offsets, np.bool_(False),
@@ -49,22 +58,26 @@ def _pass_product(gates, vectors, lanes):
 
 
 def _one_phase(cell, dtype):
-    run_cell, lanes = cell_pass(cell, dtype), lanes_of(dtype)
-    vectors = _pass_vectors(cell)
-    multiply, width = _pass_product(cell.gates, vectors, lanes), vectors * lanes
-    gate_count, x_width = cell.gates, cell.gates * width
+    run_cell, normalise_products = cell_pass(cell, dtype), normalise(cell, dtype, HIDDEN)
+    multiply, pass_width = _pass_product(cell.gates, lanes_of(dtype)), _pass_width(cell, dtype)
+    gate_count = cell.gates
 
     @inlined
     def step(
         count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, extras, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        hidden, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat = history.reshape(-1)
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+        width = pass_width(padded)
+        x_width = gate_count * width
         for begin in range(0, padded, width):
-            multiply(begin, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
+            multiply(begin, width, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
+            normalise_products(
+                tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep
+            )
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -77,23 +90,28 @@ def _one_phase(cell, dtype):
 def _two_phase(cell, dtype):
     """The late gates' product waits for the early gates of all units."""
     run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
-    vectors, lanes = _pass_vectors(cell), lanes_of(dtype)
-    multiply_early = _pass_product(cell.gates - cell.late, vectors, lanes)
-    multiply_late, width = _pass_product(cell.late, vectors, lanes), vectors * lanes
-    gate_count, x_width = cell.gates, cell.gates * width
+    normalise_early, normalise_late = (normalise(cell, dtype, HIDDEN, phase) for phase in (0, 1))
+    multiply_early = _pass_product(cell.gates - cell.late, lanes_of(dtype))
+    multiply_late, pass_width = _pass_product(cell.late, lanes_of(dtype)), _pass_width(cell, dtype)
+    gate_count = cell.gates
 
     @inlined
     def step(
         count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, extras, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        hidden, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
         gated_row = t * batch if keep else 0
+        width = pass_width(padded)
+        x_width = gate_count * width
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         for begin in range(0, padded, width):
-            multiply_early(begin, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
+            multiply_early(
+                begin, width, states_flat, offsets, count, hidden, wh, tile, tile_offsets
+            )
+            normalise_early(tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep)
             run_gates(
                 begin, min(begin + width, padded), count, rows, t, before, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -102,7 +120,8 @@ def _two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
         for begin in range(0, padded, width):
-            multiply_late(begin, gated_flat, offsets, count, hidden, wq, tile, tile_offsets)
+            multiply_late(begin, width, gated_flat, offsets, count, hidden, wq, tile, tile_offsets)
+            normalise_late(tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep)
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -118,28 +137,29 @@ def forward_rows(cell, dtype):
 
     Its arguments: x (T, B, I); `rows`, the sequences of this call by falling length; `counts` (T,),
     how many of them reach step t; the packed weights wx, wh and (two-phase) wq; hidden size;
-    extras; history; y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset; tape and
-    gated; whether to keep them; whether time runs backwards.
+    extras; `norms`, see `normalisation`; history; y, flat, in which row (t, b) begins at
+    (t B + b) y_stride + y_offset; tape and gated; whether to keep them and what of
+    `norms` is kept; whether time runs backwards.
     """
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     kept_count, gate_count = cell.kept, cell.gates
-    lanes, vectors = lanes_of(dtype), _pass_vectors(cell)
-    multiply_inputs = _pass_product(cell.gates, vectors, lanes)
-    width, tile_width = vectors * lanes, cell.gates * vectors * lanes
+    multiply_inputs = _pass_product(cell.gates, lanes_of(dtype))
+    normalise_inputs, pass_width = normalise(cell, dtype, INPUTS), _pass_width(cell, dtype)
 
     @kernel(f"forward_rows {text_of_cell(cell)} {dtype}")
     def forward(
-        x, rows, counts, wx, wh, wq, hidden, extras, history, y, y_offset, y_stride, tape, gated,
-        keep, reverse,
+        x, rows, counts, wx, wh, wq, hidden, extras, norms, history, y, y_offset, y_stride, tape,
+        gated, keep, reverse,
     ):  # fmt: skip
         steps, batch, inputs = x.shape
         slots, padded = history.shape[1], history.shape[3]
         x_flat, count = x.reshape(-1), rows.size
-        block = max(1, BLOCK_ROWS // count)
+        block, width = max(1, BLOCK_ROWS // count), pass_width(padded)
+        tile_width = gate_count * width
         # Of each pass the products with the inputs lie together, as those of its tile do.
         x_rows, passes = block * count, (padded + width - 1) // width
         xg = np.empty(passes * x_rows * tile_width, x.dtype)
-        x_offsets = np.empty(x_rows, np.intp)
+        x_numbers, x_offsets = np.empty(x_rows, np.intp), np.empty(x_rows, np.intp)
         tile = np.empty(count * tile_width, x.dtype)
         tile_offsets = np.arange(x_rows) * tile_width
         offsets = np.empty(count, np.intp)
@@ -150,21 +170,25 @@ def forward_rows(cell, dtype):
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s
                 for r in range(counts[t]):
-                    x_offsets[filled] = (t * batch + rows[r]) * inputs
+                    x_numbers[filled] = t * batch + rows[r]
+                    x_offsets[filled] = x_numbers[filled] * inputs
                     filled += 1
             for begin in range(0, padded, width):
                 multiply_inputs(
-                    begin, x_flat, x_offsets, filled, inputs, wx,
+                    begin, width, x_flat, x_offsets, filled, inputs, wx,
                     xg[begin * x_rows * gate_count :], tile_offsets,
                 )  # fmt: skip
+            normalise_inputs(
+                xg, tile_offsets, filled, x_numbers, np.intp(0), hidden, padded, norms, keep
+            )
             used = np.intp(0)
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s
                 before, after = (t + 1, t) if reverse else (t, t + 1)
                 step(
                     counts[t], t, before % slots, after % slots, rows, xg, used, x_rows, wh, wq,
-                    tile, tile_offsets, offsets, hidden, extras, history, y, y_offset, y_stride,
-                    tape, gated, kept, keep,
+                    tile, tile_offsets, offsets, hidden, extras, norms, history, y, y_offset,
+                    y_stride, tape, gated, kept, keep,
                 )  # fmt: skip
                 used += counts[t]
 

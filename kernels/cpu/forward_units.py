@@ -14,6 +14,7 @@ from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .dots import dot_rows
 from .forward import BLOCK_ROWS, vectors_together
+from .normalisation import HIDDEN, INPUTS, normalise
 from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
 from .simd import lanes_of, load_part, store
@@ -48,12 +49,13 @@ def _multiply_rows(first, gates, lanes):
 
 def _one_phase(cell, dtype):
     run_cell, multiply = cell_pass(cell, dtype), _multiply_rows(0, cell.gates, lanes_of(dtype))
+    normalise_products = normalise(cell, dtype, HIDDEN)
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, history, y, y_offset,
-        y_stride, tape, gated, kept, keep,
+        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, norms, history, y,
+        y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         for r in range(count):
@@ -62,6 +64,7 @@ def _one_phase(cell, dtype):
         multiply(
             begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
+        normalise_products(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
             hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
@@ -76,12 +79,13 @@ def _two_phase(cell, dtype):
     early_count = cell.gates - cell.late
     multiply_early = _multiply_rows(0, early_count, lanes_of(dtype))
     multiply_late = _multiply_rows(early_count, cell.late, lanes_of(dtype))
+    normalise_early, normalise_late = (normalise(cell, dtype, HIDDEN, phase) for phase in (0, 1))
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, history, y, y_offset,
-        y_stride, tape, gated, kept, keep,
+        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, norms, history, y,
+        y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
@@ -91,6 +95,7 @@ def _two_phase(cell, dtype):
         multiply_early(
             begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
+        normalise_early(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_gates(
             begin, end, count, rows, t, before, xg, x_start, x_stride, hg, hg_offsets, hidden,
             extras, history, gated, gated_row, kept,
@@ -101,6 +106,7 @@ def _two_phase(cell, dtype):
         multiply_late(
             begin, end, hidden, w, scale, bias, hidden, gated_flat, offsets, count, hg, hg_offsets
         )
+        normalise_late(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
             hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
@@ -128,21 +134,23 @@ def forward_units(cell, dtype):
     falling length; `counts` (T,), how many of them reach step t; weights as they lie, the scales of
     their rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they
     are to be used as they lie; state and final (S, B, H), the states before and after all steps,
-    which may be one array; extras; history; xg, room for the products of a block of steps' inputs
-    (rows, G H' and more); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset;
-    tape, gated; kept, room for B sequences; whether to keep the former; whether time runs
-    backwards.
+    which may be one array; extras; `norms`, see `normalisation`; history; xg, room for the products
+    of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b) begins at
+    (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
+    former; whether time runs backwards. A normalised cell's team has one member, who has all
+    products of a row.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     multiply_inputs = _multiply_rows(0, cell.gates, lanes)
+    normalise_inputs = normalise(cell, dtype, INPUTS)
     panels_together = gate_count * together // VECTORS
     meetings = 2 if cell.late else 1
 
     @kernel(f"forward_units {text_of_cell(cell)} {dtype}")
     def forward(
         leads, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, state, final,
-        extras, history, xg, y, y_offset, y_stride, tape, gated, kept, keep, reverse,
+        extras, norms, history, xg, y, y_offset, y_stride, tape, gated, kept, keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
@@ -162,7 +170,8 @@ def forward_units(cell, dtype):
         block = max(1, BLOCK_ROWS // batch)
         groups = (padded // lanes + together - 1) // together
         x_stride = xg.shape[1]
-        x_offsets, offsets = np.empty(block * batch, np.intp), np.empty(batch, np.intp)
+        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
+        offsets = np.empty(batch, np.intp)
         xg_offsets = np.arange(block * batch) * x_stride
         hg = np.empty(batch * gate_count * padded, x.dtype)
         hg_offsets = np.arange(batch) * (gate_count * padded)
@@ -183,7 +192,8 @@ def forward_units(cell, dtype):
                 for k in range(s, min(s + block, steps)):
                     t = steps - 1 - k if reverse else k
                     for r in range(counts[t]):
-                        x_offsets[used] = (t * batch + rows[r]) * width
+                        x_numbers[used] = t * batch + rows[r]
+                        x_offsets[used] = x_numbers[used] * width
                         used += 1
                 mine = xg_flat[begin * gate_count :]
                 if wx.size:
@@ -197,6 +207,9 @@ def forward_units(cell, dtype):
                         begin, end, hidden, w_ih, scale_ih, b_ih, width, x_flat, x_offsets, used,
                         mine, xg_offsets,
                     )  # fmt: skip
+                normalise_inputs(
+                    mine, xg_offsets, used, x_numbers, np.intp(0), hidden, padded, norms, keep
+                )
                 used = np.intp(0)
             elif s == s0:
                 for k in range(first, s):
@@ -207,8 +220,8 @@ def forward_units(cell, dtype):
             long = step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
                 before % slots, after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh,
-                b_hh, hg, hg_offsets, offsets, hidden, extras, history, y, y_offset, y_stride, tape,
-                gated, kept, keep,
+                b_hh, hg, hg_offsets, offsets, hidden, extras, norms, history, y, y_offset,
+                y_stride, tape, gated, kept, keep,
             )  # fmt: skip
             used += counts[t]
             if members > 1:

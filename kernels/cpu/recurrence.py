@@ -11,6 +11,8 @@ from .extras import as_triples
 from .few_rows import are_few, backward_of_few
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
+from .normalisation import HIDDEN
+from .norms import Norms, give_back_norms, of_products
 from .packing import panel_width
 from .reduced import ReducedWeights
 from .threads import (
@@ -66,18 +68,20 @@ class Tape:
     history: np.ndarray
     saved: np.ndarray
     gated: np.ndarray
+    norms: tuple
 
     def __del__(self):
         give_back(self.history, self.saved, self.gated)
+        give_back_norms(self.norms)
 
 
 class Recurrence:
     """The time loops of one cell, for one input and hidden size and dtype.
 
-    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh);
-    forward also takes `ReducedWeights`, if nothing is to be kept. After the four stand in `grads`
-    those of the cell's own weights. `extras` is a tuple of contiguous arrays (H,), (B, H) or
-    (T, B, H), the cell's own weights first.
+    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh), of a
+    normalised cell with gain_ih, gain_hh (G H,) besides; forward also takes `ReducedWeights`, if
+    nothing is to be kept. After those stand in `grads` the ones of the cell's own weights. `extras`
+    is a tuple of contiguous arrays (H,), (B, H) or (T, B, H), the cell's own weights first.
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
@@ -85,6 +89,8 @@ class Recurrence:
         self.dtype = np.dtype(dtype)
         self._order = WeightOrder(cell, hidden_size, dtype)
         self.padded, self._early = self._order.padded, cell.gates - cell.late
+        self._apart = cell.apart or cell.normalised
+        self._norms = Norms(cell, hidden_size, self.padded, self.dtype)
         self._nothing = np.empty(0, dtype)
         self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
@@ -116,6 +122,8 @@ class Recurrence:
         return min(batch, shares(work))
 
     def _team(self, steps, batch):
+        if self.cell.normalised:
+            return 1
         multiplied = batch * self.cell.gates * self.hidden * self.hidden
         return team_size(steps, multiplied, 2 if self.cell.late else 1)
 
@@ -128,12 +136,14 @@ class Recurrence:
         """
         steps, batch = x.shape[:2]
         run = self._run_units if batch <= FEW else self._run_rows
+        norms = self._norms.take(weights, steps * batch if keep else 0)
+        weights = of_products(self.cell, weights)
         if not keep:
             gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
             history = take((self.cell.states, 2, batch, self.padded), self.dtype)
             final = run(
-                weights, extras, x, state, lengths, reverse, y, column, history, self._no_tape,
-                gated, False,
+                weights, extras, norms, x, state, lengths, reverse, y, column, history,
+                self._no_tape, gated, False,
             )  # fmt: skip
             give_back(history)
             return final, None
@@ -142,9 +152,10 @@ class Recurrence:
         saved = take((rows, self.cell.saved, self.padded), self.dtype)
         gated = take((rows if self.cell.late else 0, self.padded), self.dtype)
         final = run(
-            weights, extras, x, state, lengths, reverse, y, column, history, saved, gated, True
-        )
-        return final, Tape(extras, x, lengths, reverse, history, saved, gated)
+            weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
+            True,
+        )  # fmt: skip
+        return final, Tape(extras, x, lengths, reverse, history, saved, gated, norms)
 
     def stepper(self, state):
         """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
@@ -162,10 +173,11 @@ class Recurrence:
         kept = np.empty(batch * self.cell.kept * self.padded, self.dtype)
 
         def step(weights, extras, x, y):
+            norms, weights = self._norms.take(weights, 0), of_products(self.cell, weights)
             kernel(
                 True, ALONE, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
-                state, state, as_triples(extras), *room, y.reshape(-1), 0, hidden, self._no_tape,
-                gated, kept, False, False,
+                state, state, as_triples(extras), norms, *room, y.reshape(-1), 0, hidden,
+                self._no_tape, gated, kept, False, False,
             )  # fmt: skip
 
         return step
@@ -181,8 +193,9 @@ class Recurrence:
         return *arrays, *((self._no_bias, self._no_bias) if biases[0] is None else biases)
 
     def _run_units(
-        self, weights, extras, x, state, lengths, reverse, y, column, history, saved, gated, keep
-    ):
+        self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
+        keep,
+    ):  # fmt: skip
         steps, batch = x.shape[:2]
         wx = self._no_panels
         if steps * batch >= WORTH_PACKING:
@@ -195,7 +208,7 @@ class Recurrence:
             self._forward_units, self._team(steps, batch),
             (
                 x, rows, counts, *self._as_they_lie(weights), wx, np.ascontiguousarray(state),
-                final, as_triples(extras), history,
+                final, as_triples(extras), norms, history,
                 np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column, y.shape[2],
                 saved, gated,
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
@@ -204,8 +217,9 @@ class Recurrence:
         return final
 
     def _run_rows(
-        self, weights, extras, x, state, lengths, reverse, y, column, history, saved, gated, keep
-    ):
+        self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
+        keep,
+    ):  # fmt: skip
         steps, batch = x.shape[:2]
         slots, sequences = history.shape[1], np.arange(batch)
         if isinstance(weights, ReducedWeights):
@@ -219,7 +233,7 @@ class Recurrence:
             self._forward_rows,
             [
                 (
-                    x, rows, counts, wx, wh, wq, self.hidden, as_triples(extras), history,
+                    x, rows, counts, wx, wh, wq, self.hidden, as_triples(extras), norms, history,
                     y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
                 )
                 for rows, counts in _spread(
@@ -240,54 +254,65 @@ class Recurrence:
         cell = self.cell
         shape = (steps, batch, cell.gates, self.padded)
         dxg = take(shape, self.dtype)
-        dhg = take(shape, self.dtype) if cell.apart else dxg
+        dhg = take(shape, self.dtype) if self._apart else dxg
         dweights = take((steps, batch, len(cell.weights), self.padded), self.dtype)
         dstate = dstate.copy()
         run = self._run_back_units if batch <= FEW else self._run_back_rows
-        run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
+        hidden_norms = run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
         if tape.lengths is None:
             valid = np.arange(steps * batch)
         else:
             valid = np.flatnonzero(np.arange(steps)[:, None] < tape.lengths)
+        if cell.normalised:
+            input_norms = self._norms.back_through_inputs(tape.norms, valid, dxg)
+            _, _, db_ih, db_hh, dgain_ih, dgain_hh = grads[:6]
+            self._norms.add_gradients(input_norms, dgain_ih, db_ih)
+            self._norms.add_gradients(hidden_norms, dgain_hh, db_hh)
         few = are_few(valid.size, cell.gates * self.hidden * (self.inputs + self.hidden))
         finish = self._finish_few if few else self._finish_many
-        finish(tape, valid, dxg, dhg, weights[0], grads[:4], dx, resume)
-        for number, total in enumerate(grads[4:]):
+        product_grads = of_products(cell, grads[:4])
+        finish(tape, valid, dxg, dhg, weights[0], product_grads, dx, resume)
+        for number, total in enumerate(grads[len(weights) :]):
             add_own_gradients(dweights, valid, number, total)
-        give_back(*((dxg, dhg) if cell.apart else (dxg,)), dweights)
+        give_back(*((dxg, dhg) if self._apart else (dxg,)), dweights)
         return dstate
 
     def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
         steps, batch = tape.x.shape[:2]
         cell = self.cell
         ((rows, counts),) = _spread(tape.lengths, steps, batch, 1)
+        (norm,) = self._norms.back(tape.norms, HIDDEN, 1)
         run_team(
             self._backward_units, self._team(steps, batch),
             (
                 dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, as_triples(tape.extras),
-                tape.history, tape.saved, dxg, dhg, dweights,
+                norm, tape.history, tape.saved, dxg, dhg, dweights,
                 np.empty((cell.states, batch, self.padded), self.dtype),
                 np.empty((batch if cell.late else 0, self.padded), self.dtype),
                 np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
             ),
         )  # fmt: skip
+        return (norm,)
 
     def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
         steps, batch = tape.x.shape[:2]
         wh, wq = self._order.hidden_panels_back(w_hh)
+        threads = self._threads(tape.lengths, steps, batch)
+        norms = self._norms.back(tape.norms, HIDDEN, threads)
         run_parallel(
             self._backward_rows,
             [
                 (
                     dy.reshape(-1), column, dy.shape[2], rows, counts, wh, wq, self.hidden,
-                    as_triples(tape.extras), tape.history, tape.saved, dxg, dhg, dweights, dstate,
-                    tape.reverse,
+                    as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,
+                    dstate, tape.reverse,
                 )
-                for rows, counts in _spread(
-                    tape.lengths, steps, batch, self._threads(tape.lengths, steps, batch)
+                for norm, (rows, counts) in zip(
+                    norms, _spread(tape.lengths, steps, batch, threads)
                 )
             ],
         )  # fmt: skip
+        return norms
 
     def _finish_few(self, tape, valid, dxg, dhg, w_ih, grads, dx, resume):
         backward_of_few(
@@ -312,7 +337,7 @@ class Recurrence:
             add_weight_gradients,
             [
                 (
-                    dxg, dhg, self.cell.apart, valid, first, last, self._early, tape.x, _met(tape),
+                    dxg, dhg, self._apart, valid, first, last, self._early, tape.x, _met(tape),
                     tape.gated, *self._with_biases(grads),
                 )
                 for first, last in split(hidden, shares(work))

@@ -3,9 +3,11 @@
 Time runs against the forward pass. A step first completes the gradient by its new states: what
 the later step left in `carry` (S, B, H), plus that step's product of gate gradients and
 recurrent weights, plus dy. Gate gradients dxg, dhg are (T, B, G, H), one array where the cell
-does not tell them apart; past a sequence's end they are zero. dweights (T, B, W, H) are the
-gradients by the cell's own weights, left alone past the ends. With a dtype of 16 bits `carry`,
-`carried`, the history and the tape are float32, gates' and weights' gradients are of 16.
+does not tell them apart; past a sequence's end they are zero. What goes through the recurrent
+product, `later_dhg` and `late_dhg`, is dhg, or of a normalised cell what `normalisation` makes of
+it. dweights (T, B, W, H) are the gradients by the cell's own weights, left alone past the ends.
+With a dtype of 16 bits `carry`, `carried`, the history and the tape are float32, gates' and
+weights' gradients are of 16.
 """
 
 from functools import cache
@@ -134,20 +136,21 @@ def gate_backward_step(cell, dtype):
     saved_count, carried_count, extra = cell.saved, cell.carried, gather_extras(cell.extras)
 
     def backward(
-        t, lengths, batch, hidden, w_hh, extras, old, plane, tape, carry, carry_plane, dg, carried
-    ):
+        t, lengths, batch, hidden, late_dhg, w_hh, extras, old, plane, tape, carry, carry_plane,
+        dxg, carried,
+    ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
         gates_at = b * gate_count * hidden
         dgated = product(
-            dg, gates_at + early_count * hidden, w_hh, hidden, late_count * hidden, present
+            late_dhg, gates_at + early_count * hidden, w_hh, hidden, late_count * hidden, present
         )
         if not present or j >= hidden:
             return
         at = b * hidden + j
         if t >= lengths[b]:
-            put_early(dg, gates_at + j, hidden, zeros(type(dgated)(0)))
+            put_early(dxg, gates_at + j, hidden, zeros(type(dgated)(0)))
             return
         da, dstate = function(
             saves(tape, b * saved_count * hidden + j, hidden),
@@ -156,11 +159,11 @@ def gate_backward_step(cell, dtype):
             dgated,
             extra(extras, t, b, j),
         )
-        put_early(dg, gates_at + j, hidden, da)
+        put_early(dxg, gates_at + j, hidden, da)
         put_states(carry, at, carry_plane, plus(states(carry, at, carry_plane), dstate))
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
-    types = (i, INTEGERS, i, i, f, types_of_extras(cell, dtype), s, i, s, s, i, f, s)
+    types = (i, INTEGERS, i, i, f, f, types_of_extras(cell, dtype), s, i, s, s, i, f, s)
     return Kernel(f"gate_backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 

@@ -12,11 +12,13 @@ from . import (
     influence,
     jordan,
     losses,
+    normalisation,
     online_step,
     preparing,
     scan,
     trees,
 )
+from .device import working
 from .persistent import backward_kernel, forward_kernel
 from .persistent_tiles import tile_heights
 from .product_kernel import ASYNCHRONOUS, product_kernel, sum_kernel, tilings
@@ -48,13 +50,22 @@ def step_kernels(cell, dtype):
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
     steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
-    return [step(cell, dtype) for step in steps]
+    return [step(cell, dtype) for step in steps] + _product_kernels(cell, dtype)
+
+
+def _product_kernels(cell, dtype):
+    """Of a normalised cell, whose products are kernels of their own."""
+    if not cell.normalised:
+        return []
+    early = normalisation.product_kernel(cell.gates - cell.late, dtype, working(dtype))
+    late = [normalisation.product_kernel(cell.late, dtype, dtype)] if cell.late else []
+    return [early, *late]
 
 
 def cell_kernels(cell, dtype):
     """The stepwise kernels of a cell, and those that learn forward in time."""
     online = ()
-    if not cell.extras:
+    if not cell.extras and not cell.normalised:
         two_phase = (online_step.gate_kernel, online_step.late_kernel)
         online = two_phase if cell.late else (online_step.one_phase_kernel,)
     return step_kernels(cell, dtype) + [step(cell, dtype) for step in online]
@@ -97,6 +108,8 @@ def other_kernels(dtype):
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
+        normalisation.inputs_kernel(dtype),
+        normalisation.backward_kernel(dtype),
         attention.softmax_kernel(dtype),
         attention.softmax_backward_kernel(dtype),
         attention.additive_kernel(dtype),

@@ -3,7 +3,7 @@
 Layouts (all C-contiguous): xg (T, B, G, H) products with the input; history (S, slots, B, H)
 states; tape (T, B, R, H) what the cell saves; gated and kept (B, K, H) of two-phase cells. The
 host passes pointers to step t's part. A sequence that has ended keeps its states, so that the
-last slot holds everybody's final state. For `extras` see `extras`.
+last slot holds everybody's final state. For `norm` see `normalisation`, for `extras` `extras`.
 
 Of 16 bits are the layer's own numbers and what large products take: xg, weights, biases, y,
 gated. The history, the tape and `kept` are float32 then (see `device.working`).
@@ -19,7 +19,8 @@ from .device import INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
-from .tiles import COLUMNS, ROWS, gates_product
+from .normalisation import recurrent_sums, type_of_norm
+from .tiles import COLUMNS, ROWS
 from .tuples import add, copy, gather, scatter
 
 
@@ -27,9 +28,9 @@ from .tuples import add, copy, gather, scatter
 def forward_step(cell, dtype):
     """The kernel of a one-phase cell."""
     dtype = np.dtype(dtype)
-    function, product = (
+    function, sums_of = (
         specialise(forward_of(cell), REPLACEMENTS, inlined),
-        gates_product(cell.gates, dtype),
+        recurrent_sums(cell, cell.gates, dtype),
     )
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
@@ -37,13 +38,13 @@ def forward_step(cell, dtype):
     extra = gather_extras(cell.extras)
 
     def forward(
-        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, extras, old, new, plane, y, y_stride,
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, old, new, plane, y, y_stride,
         tape, keep,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        sums = product(old, b * hidden, w_hh, hidden, hidden, present)
+        sums = sums_of(norm, old, b, w_hh, hidden, present)
         if not present or j >= hidden:
             return
         at = b * hidden + j
@@ -64,8 +65,8 @@ def forward_step(cell, dtype):
             saves(tape, b * saved_count * hidden + j, hidden, saved)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
-    more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, f, f, f, f, more, s, s, i, f, i, s, i)
+    more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
+    types = (i, INTEGERS, i, i, f, f, f, f, *more, s, s, i, f, i, s, i)
     return Kernel(f"forward_step {text_of_cell(cell)} {dtype}", forward, types)
 
 
@@ -73,19 +74,19 @@ def forward_step(cell, dtype):
 def gate_step(cell, dtype):
     """The kernel of a two-phase cell's first phase."""
     dtype, early_count = np.dtype(dtype), cell.gates - cell.late
-    function, product = (
+    function, sums_of = (
         specialise(gate_of(cell), REPLACEMENTS, inlined),
-        gates_product(early_count, dtype),
+        recurrent_sums(cell, early_count, dtype),
     )
     early, plus, states = gather(early_count), add(early_count), gather(cell.states)
     keeps, gate_count, kept_count = scatter(cell.kept), cell.gates, cell.kept
     extra = gather_extras(cell.extras)
 
-    def gate(t, batch, hidden, xg, b_ih, b_hh, w_hh, extras, old, plane, gated, kept):
+    def gate(t, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, old, plane, gated, kept):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        sums = product(old, b * hidden, w_hh, hidden, hidden, present)
+        sums = sums_of(norm, old, b, w_hh, hidden, present)
         if not present or j >= hidden:
             return
         at = b * hidden + j
@@ -97,7 +98,8 @@ def gate_step(cell, dtype):
         keeps(kept, b * kept_count * hidden + j, hidden, passed)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
-    types = (i, i, i, f, f, f, f, types_of_extras(cell, dtype), s, i, f, s)
+    more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
+    types = (i, i, i, f, f, f, f, *more, s, i, f, s)
     return Kernel(f"gate_step {text_of_cell(cell)} {dtype}", gate, types)
 
 
@@ -105,9 +107,9 @@ def gate_step(cell, dtype):
 def late_step(cell, dtype):
     """The kernel of a two-phase cell's second phase; the weights and biases are the late gates'."""
     dtype = np.dtype(dtype)
-    function, product = (
+    function, sums_of = (
         specialise(forward_of(cell), REPLACEMENTS, inlined),
-        gates_product(cell.late, dtype),
+        recurrent_sums(cell, cell.late, dtype),
     )
     late, plus, states = gather(cell.late), add(cell.late), gather(cell.states)
     put_states, keep_states, saves = scatter(cell.states), copy(cell.states), scatter(cell.saved)
@@ -116,13 +118,13 @@ def late_step(cell, dtype):
     extra = gather_extras(cell.extras)
 
     def forward(
-        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, extras, gated, kept, old, new, plane,
-        y, y_stride, tape, keep,
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, gated, kept, old, new,
+        plane, y, y_stride, tape, keep,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        sums = product(gated, b * hidden, w_hh, hidden, hidden, present)
+        sums = sums_of(norm, gated, b, w_hh, hidden, present)
         if not present or j >= hidden:
             return
         at = b * hidden + j
@@ -143,6 +145,6 @@ def late_step(cell, dtype):
             saves(tape, b * saved_count * hidden + j, hidden, saved)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
-    more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, f, f, f, f, more, f, s, s, s, i, f, i, s, i)
+    more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
+    types = (i, INTEGERS, i, i, f, f, f, f, *more, f, s, s, s, i, f, i, s, i)
     return Kernel(f"late_step {text_of_cell(cell)} {dtype}", forward, types)

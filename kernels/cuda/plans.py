@@ -225,6 +225,8 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
 
 def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1):
     """(forward plan, backward plan or, without `keep`, None), or None if it cannot be."""
+    if cell.normalised:  # which a block's hidden units could not be by themselves
+        return None
     plans = [
         persistent_plan(cell.gates, hidden, batch, dtype, device, backward, cell.late, directions)
         for backward in (False, True)[: 1 + keep]
@@ -242,6 +244,8 @@ def _counts(cell, steps, plan):
 def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
     """All that is worth timing, as `choose` returns it: the stepwise schedule, a few plans."""
     found = [None]
+    if cell.normalised:
+        return found
     for together in sorted({directions, 1}):
         ways = [
             ranked_plans(cell.gates, hidden, batch, dtype, device, way, cell.late, together)

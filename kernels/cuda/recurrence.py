@@ -15,6 +15,7 @@ import numpy as np
 
 from . import persistent, schedules, stepwise
 from .device import working
+from .norms import norms_of
 from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
 from .products import multiply
@@ -38,14 +39,16 @@ class Tape:
     saved: cupy.ndarray
     gated: cupy.ndarray | None
     plan: Plan | None
+    norms: tuple
 
 
 class Recurrence:
     """The time loops of one cell, for one input and hidden size and dtype.
 
-    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh).
-    After the four stand in `grads` those of the cell's own weights. `extras` is a tuple of
-    contiguous arrays (H,), (B, H) or (T, B, H), the cell's own weights first.
+    `weights` and `grads` are tuples (w_ih (G H, I), w_hh (G H, H), b_ih (G H,) or None, b_hh), of a
+    normalised cell with gain_ih, gain_hh (G H,) besides. After those stand in `grads` the ones of
+    the cell's own weights. `extras` is a tuple of contiguous arrays (H,), (B, H) or (T, B, H), the
+    cell's own weights first.
     """
 
     def __init__(self, cell, input_size, hidden_size, dtype):
@@ -60,7 +63,7 @@ class Recurrence:
         `column` on of y (T, B, ...), which holds zeros past the sequences' ends already.
         Returns the final state (S, B, H) and, if `keep`, a tape, else None.
         """
-        w_ih, w_hh, *biases = weights
+        (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
         cell, (steps, batch, _), hidden = self.cell, x.shape, self.hidden
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
@@ -69,6 +72,9 @@ class Recurrence:
         )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
         multiply(_matrix(x), w_ih.T, xg)
+        input_norm, hidden_norm = norms = norms_of(cell, gains, steps if keep else 0, batch)
+        if input_norm:
+            input_norm.normalise(xg)
         kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = self._rows((cell.states, slots, batch), plans, self._states_dtype)
@@ -85,7 +91,7 @@ class Recurrence:
         if plans:
             persistent.run_forward(cell, plans[0], *run)
         else:
-            stepwise.run_forward(cell, *run)
+            stepwise.run_forward(cell, *run, hidden_norm)
         final = history[:, last]
         final = final if final.shape[2] == hidden else final[:, :, :hidden]
         final = self._rounded(final)
@@ -93,7 +99,7 @@ class Recurrence:
             return final, None
         ragged = lengths is not None
         plan = plans and plans[1]
-        return final, Tape(extras, x, scratch, ragged, reverse, history, saved, gated, plan)
+        return final, Tape(extras, x, scratch, ragged, reverse, history, saved, gated, plan, norms)
 
     def stepper(self, state):
         """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
@@ -112,6 +118,9 @@ class Recurrence:
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         dxg = self._rows((steps, batch, cell.gates), tape.plan)
         dhg = self._rows((steps, batch, cell.gates), tape.plan) if cell.apart else dxg
+        dproducts, by_gain = dhg, None
+        if cell.normalised:
+            dproducts, by_gain = cupy.empty_like(dxg), cupy.empty_like(dxg)
         carry = cupy.empty((cell.states, 1, batch, self.hidden), self._states_dtype)
         ones = cupy.empty((1, steps * batch), self.dtype)
         dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
@@ -126,13 +135,17 @@ class Recurrence:
         if tape.plan:
             persistent.run_backward(cell, tape.plan, *run)
         else:
-            stepwise.run_backward(cell, *run)
+            stepwise.run_backward(cell, *run, tape.norms[1], dproducts, by_gain)
 
         def multiply_all_steps():
-            gates = self._gates(dxg), self._gates(dhg)
-            self._multiply_all_steps(weights[0], tape, *gates, ones, grads, dx, resume)
+            product_grads = grads[:4]
+            if cell.normalised:
+                self._back_through_norms(tape, dxg, dhg, by_gain, ones, grads)
+                product_grads = (*grads[:2], None, None)  # biases came after the products
+            gates = self._gates(dxg), self._gates(dproducts)
+            self._multiply_all_steps(weights[0], tape, *gates, ones, product_grads, dx, resume)
             if cell.weights:
-                self._add_own_gradients(dweights, tape, ones, grads[4:])
+                self._add_own_gradients(dweights, tape, ones, grads[len(weights) :])
 
         after(multiply_all_steps)
         return self._rounded(carry.reshape(dstate.shape))
@@ -166,6 +179,20 @@ class Recurrence:
             gates = cupy.ascontiguousarray(gates[..., : self.hidden])
         return gates.reshape(steps * batch, -1)
 
+    def _back_through_norms(self, tape, dxg, dhg, by_gain, ones, grads):
+        """Add the gradients by gains and biases; in dxg, go back to the products with the inputs.
+
+        `by_gain` holds dhg times the hidden states' normals, and has been of use after this.
+        """
+        _, _, db_ih, db_hh, dgain_ih, dgain_hh = grads[:6]
+        if db_ih is not None:
+            multiply(ones, self._gates(dxg), db_ih.reshape(1, -1), add=True)
+            multiply(ones, self._gates(dhg), db_hh.reshape(1, -1), add=True)
+        multiply(ones, self._gates(by_gain), dgain_hh.reshape(1, -1), add=True)
+        at = dxg.data.ptr
+        tape.norms[0].back(tape.scratch.ends, 0, len(dxg), at, at, by_gain.data.ptr)
+        multiply(ones, self._gates(by_gain), dgain_ih.reshape(1, -1), add=True)
+
     def _multiply_all_steps(self, w_ih, tape, dxg, dhg, ones, grads, dx, resume):
         """The large products: gradients by the inputs and the weights, over all steps."""
         x, gated, early = tape.x, tape.gated, self._early
@@ -180,7 +207,7 @@ class Recurrence:
         previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
         previous = previous.astype(self.dtype, copy=False)
         multiply(dxg, w_ih, _matrix(dx), add=resume)
-        dw_ih, dw_hh, db_ih, db_hh = grads[:4]
+        dw_ih, dw_hh, db_ih, db_hh = grads
         multiply(dxg.T, _matrix(x), dw_ih, add=True)
         if self.cell.late:
             multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)

@@ -5,6 +5,7 @@ import cupy
 from .device import working
 from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
+from .norms import norms_of
 from .preparing import Scratch, prepare
 from .products import multiply
 from .tiles import BLOCK, grid
@@ -35,22 +36,30 @@ class Stepper:
         self._grid, self._size = grid(hidden, batch), state[0].size
 
     def __call__(self, weights, extras, x, y):
-        w_ih, w_hh, *biases = weights
+        (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
         multiply(x[0], w_ih.T, self._xg)
         _, batch, hidden = self._state.shape
         old, new, xg = self._old.data.ptr, self._new.data.ptr, self._xg.data.ptr
+        input_norm, hidden_norm = norms_of(self._cell, gains, 0, batch)
+        norms = ()
+        if hidden_norm:
+            input_norm.normalise(self._xg)
+            norms = hidden_norm.multiply(self._old.dtype, 0, old, w_hh.data.ptr)
         b_ih, b_hh = (self._no_bias.data.ptr if b is None else b.data.ptr for b in biases)
         fixed, late, more = (b_ih, b_hh, w_hh.data.ptr), (), as_arguments(extras)
         if self._cell.late:
             late = (self._gated.data.ptr, self._kept.data.ptr)
             self._gate(
-                self._grid, BLOCK, 0, batch, hidden, xg, *fixed, *more, old, self._size, *late
-            )
+                self._grid, BLOCK, 0, batch, hidden, xg, *fixed, *norms, *more, old, self._size,
+                *late,
+            )  # fmt: skip
             early = self._early_bytes
             fixed = (b_ih + early, b_hh + early, fixed[2] + early * hidden)
+            if hidden_norm:
+                norms = hidden_norm.multiply(self._gated.dtype, 0, late[0], fixed[2], phase=1)
         self._step(
-            self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *more, *late,
-            old, new, self._size, y.data.ptr, hidden, new, 0,
+            self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *norms, *more,
+            *late, old, new, self._size, y.data.ptr, hidden, new, 0,
         )  # fmt: skip
         self._old.data.copy_from_device_async(self._new.data, self._new.nbytes)
         if self._old is not self._state:

@@ -27,21 +27,26 @@ def _address(a):
 
 
 def run_forward(
-    cell, scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept
+    cell, scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept, norm
 ):
     """All steps; writes history, `y` and, unless `saved` is None, what a tape keeps of them.
 
-    `gated` (T or 1, B, H) and `kept` are a two-phase cell's, else None.
+    `gated` (T or 1, B, H) and `kept` are a two-phase cell's, else None; `norm` is a normalised
+    cell's `HiddenNorm`, else None.
     """
     arrays = (w_hh, *biases, xg, history, y, saved, gated, kept)
     how = (scratch.ends, reverse, column)
     more = as_arguments(extras)
-    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_forward(cell, *arrays, more, *how))
+    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(_address, arrays), *_key(norm))
+    graphs.run(key, lambda: _launch_forward(cell, *arrays, norm, more, *how))
+
+
+def _key(norm):
+    return norm.key if norm else ()
 
 
 def _launch_forward(
-    cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, extras, ends, reverse, column
+    cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, norm, extras, ends, reverse, column
 ):  # fmt: skip
     (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
     slots, plane = history.shape[1], history[0].size
@@ -57,39 +62,48 @@ def _launch_forward(
     for t in reversed(range(steps)) if reverse else range(steps):
         before, after = (t + 1, t) if reverse else (t, t + 1)
         old, new, kept_step = slot[before % slots], slot[after % slots], t if keep else 0
-        lead = (t, ends, batch, hidden, xg_rows[t])
+        lead, norms = (t, ends, batch, hidden, xg_rows[t]), ()
+        if norm:
+            norms = norm.multiply(history.dtype, t, old, w_hh)
         tail = (old, new, plane, y_rows[t], y_stride, saved_rows[kept_step], int(keep))
         if cell.late:
             q = gated_rows[kept_step]
             gate(
-                blocks, BLOCK, t, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, *extras, old, plane,
-                q, kept,
+                blocks, BLOCK, t, batch, hidden, xg_rows[t], b_ih, b_hh, w_hh, *norms, *extras, old,
+                plane, q, kept,
             )  # fmt: skip
-            step(blocks, BLOCK, *lead, *late, *extras, q, kept, *tail)
+            if norm:
+                norms = norm.multiply(dtype, t, q, late[-1], phase=1)
+            step(blocks, BLOCK, *lead, *late, *norms, *extras, q, kept, *tail)
         else:
-            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *extras, *tail)
+            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *norms, *extras, *tail)
 
 
 def run_backward(
     cell, scratch, w_hh, extras, history, saved, reverse, dy, column, carry, dxg, dhg, dweights,
-    carried,
+    carried, norm, dproducts, by_gain,
 ):  # fmt: skip
     """All steps back; writes dxg, dhg and, unless it is None, dweights, and turns `carry` into
-    the gradient by the initial state. `carried` is a two-phase cell's, else None."""
-    arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried)
+    the gradient by the initial state. `carried` is a two-phase cell's, else None.
+
+    Of a normalised cell `norm` is its `HiddenNorm`; what goes through the products is written to
+    `dproducts`, and dhg times the normals to `by_gain`. Else these are None, dhg and None.
+    """
+    arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, dproducts, by_gain)
     how, more = (scratch.ends, reverse, column), as_arguments(extras)
     key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(_address, arrays))
-    graphs.run(key, lambda: _launch_backward(cell, *arrays, more, *how))
+    graphs.run((*key, *_key(norm)), lambda: _launch_backward(cell, *arrays, norm, more, *how))
 
 
 def _launch_backward(
-    cell, w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, extras, ends, reverse,
-    column,
+    cell, w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, dproducts, by_gain, norm,
+    extras, ends, reverse, column,
 ):  # fmt: skip
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
     slot, saved_rows = _rows(history[0], steps + 1), _rows(saved, steps)
     dxg_rows, dhg_rows, dweights_rows = (_rows(a, steps) for a in (dxg, dhg, dweights))
+    through_rows, gain_rows = (_rows(a, steps) for a in (dproducts, by_gain))
     dy_rows, dy_stride = _rows(dy, steps, column), dy.shape[2]
     blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
     w_hh, carry, carried = map(_address, (w_hh, carry, carried))
@@ -98,17 +112,22 @@ def _launch_backward(
     later = None
     for t in range(steps) if reverse else reversed(range(steps)):
         before, after = (t + 1, t) if reverse else (t, t + 1)
-        old, new, dh = slot[before], slot[after], dhg_rows[t if later is None else later]
+        old, new, dh = slot[before], slot[after], through_rows[t if later is None else later]
+        to_products = (ends, t, 1, dhg_rows[t], through_rows[t], gain_rows[t])
         step(
             blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, *extras,
             dy_rows[t], dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
             *([carried] if cell.late else [dhg_rows[t], dweights_rows[t]]),
         )  # fmt: skip
         if cell.late:
+            if norm:
+                norm.back(*to_products, phase=1)
             gate(
-                blocks, BLOCK, t, ends, batch, hidden, w_late, *extras, old, plane, saved_rows[t],
-                carry, carry_plane, dxg_rows[t], carried,
+                blocks, BLOCK, t, ends, batch, hidden, through_rows[t], w_late, *extras, old, plane,
+                saved_rows[t], carry, carry_plane, dxg_rows[t], carried,
             )  # fmt: skip
+        if norm:
+            norm.back(*to_products)
         later = t
     last = last_backward_step(cell, dtype)
-    last(blocks, BLOCK, batch, hidden, dhg_rows[later], w_hh, carry)
+    last(blocks, BLOCK, batch, hidden, through_rows[later], w_hh, carry)
