@@ -3,7 +3,7 @@
 import math
 from functools import cached_property
 
-from ..arrays import check_array, check_ends, check_size, module_of
+from ..arrays import check_array, check_ends, check_size, module_of, to_device
 from .layer import Layer
 from .recurrences import Recurrences
 from .sequences import SequenceLayer
@@ -203,6 +203,8 @@ class Recurrent(SequenceLayer, Layer):
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
         lengths = check_ends(lengths, steps, batch, self.device)
+        if lengths is not None:
+            lengths = to_device(lengths, self.device)
         if steps == 1 and not keep and not self.bidirectional:
             return self._run_step(x, states)
         xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size

@@ -17,6 +17,7 @@ from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence, directions_apart
 from .scan import scan_backward, scan_forward
+from .scan_recurrence import ScanRecurrence
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
@@ -25,6 +26,7 @@ __all__ = [
     "FullInfluence",
     "OwnInfluence",
     "Recurrence",
+    "ScanRecurrence",
     "activate",
     "activate_backward",
     "add_weight_gradient",

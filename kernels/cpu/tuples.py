@@ -2,12 +2,13 @@
 
 from functools import cache
 
-from ..tuples import sums, transfers
+from ..tuples import row_transfers, sums, transfers
 from .compiling import inlined
 from .simd import load, load_part, store, store_part
 
 gather, scatter = transfers(inlined, load, store)
 add, add_at = sums(inlined)
+gather_rows, scatter_rows = row_transfers(inlined, load_part, store_part)
 
 
 @cache

@@ -20,6 +20,7 @@ from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
+from .scan_recurrence import ScanRecurrence
 from .together import run_together
 from .trees import tree_backward, tree_forward
 
@@ -33,6 +34,7 @@ __all__ = [
     "FullInfluence",
     "OwnInfluence",
     "Recurrence",
+    "ScanRecurrence",
     "activate",
     "activate_backward",
     "add_weight_gradient",

@@ -1,7 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import activations, loss_maps, maps
-from ..cells import scans
+from ..cells import qrnn, scans, sru
 from . import (
     attention,
     backward,
@@ -36,7 +36,10 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
     **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
-_SCANS = [scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM]
+_SCANS = [
+    scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM, *qrnn.POOLINGS.values(), sru.SRU,
+    sru.SRU_OF_PRODUCT, sru.SRU_PEEPHOLES, sru.SRU_PEEPHOLES_OF_PRODUCT,
+]  # fmt: skip
 _JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
@@ -98,7 +101,7 @@ def other_kernels(dtype):
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
-        *(make(cell, dtype) for cell in _SCANS for make in scan.KERNELS),
+        *(kernel for cell in _SCANS for kernel in scan.kernels_of(cell, dtype)),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         trees.gather_kernel(dtype),

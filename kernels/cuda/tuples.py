@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from ..tuples import sums, transfers
+from ..tuples import row_transfers, sums, transfers
 from .device import inlined
 
 
@@ -16,7 +16,18 @@ def _store(pointer, index, value):
     pointer[index] = value
 
 
+@inlined
+def _load_one(pointer, index, some):
+    return pointer[index]
+
+
+@inlined
+def _store_one(pointer, index, value, some):
+    pointer[index] = value
+
+
 gather, scatter = transfers(inlined, _load, _store)
+gather_rows, scatter_rows = row_transfers(inlined, _load_one, _store_one)
 add, add_at = sums(inlined)
 
 
