@@ -11,10 +11,11 @@ of one rounding.
 import math
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from .. import mathematics
+from .compiling import inlined
 from .simd import (
     Vector,
     absolute,
@@ -73,7 +74,7 @@ _FORMATS = {
 }
 
 
-@njit(forceinline=True)
+@inlined
 def _clamp(x, lowest, highest):
     x = select(x < lowest, lowest, x)  # in this order NaN stays NaN
     return select(x > highest, highest, x)
@@ -216,32 +217,32 @@ def _overload_softplus(x):
     return softplus_of_vector
 
 
-@njit(forceinline=True)
+@inlined
 def complement(x):
     return 1 - x
 
 
-@njit(forceinline=True)
+@inlined
 def tanh_slope(y):
     return 1 - y * y
 
 
-@njit(forceinline=True)
+@inlined
 def sigmoid_slope(y):
     return y - y * y
 
 
-@njit(forceinline=True)
+@inlined
 def positive_part(x):
     return select(x < 0, 0, x)
 
 
-@njit(forceinline=True)
+@inlined
 def zero(x):
     return broadcast(x, 0)
 
 
-@njit(forceinline=True)
+@inlined
 def constant(x, value):
     return broadcast(x, value)
 

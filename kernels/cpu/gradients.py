@@ -5,10 +5,9 @@ happens while it is in the second-level cache.
 """
 
 import numpy as np
-from numba import njit
 
 from .blocks import ROWS, VECTORS
-from .compiling import inlined
+from .compiling import inlined, part
 from .product import multiply_panels
 from .simd import REGISTER_BYTES, broadcast, load, load_part, store
 
@@ -35,14 +34,14 @@ def _copy(source, index, available, target, to, count):
             store(target, to + i, load_part(source, index + i, available - i))
 
 
-@njit
+@part
 def empty_slice(width, like):
     """Room for a slice of the right factor, `width` numbers wide, as panels."""
     across = VECTORS * (REGISTER_BYTES // like.itemsize)
     return np.zeros(((width + across - 1) // across, DEPTH + 1, across), like.dtype)
 
 
-@njit
+@part
 def pack_slice(b, offsets, first, depth, width, panels):
     """Rows first .. first + depth - 1 of the right factor: row k begins at b[offsets[k]]."""
     count, height, across = panels.shape
@@ -54,7 +53,7 @@ def pack_slice(b, offsets, first, depth, width, panels):
             _copy(b, row + p * across, width - p * across, flat, to, across)
 
 
-@njit
+@part
 def empty_group(like):
     """Room for columns of the left factor, and where in it each of them begins."""
     across = VECTORS * (REGISTER_BYTES // like.itemsize)
@@ -64,7 +63,7 @@ def empty_group(like):
     return np.empty(GROUPS * pitch, like.dtype), columns // ROWS * pitch + columns % ROWS
 
 
-@njit
+@part
 def pack_group(a, offsets, first, depth, column, some, packed, packed_offsets):
     """`some` columns of the left factor from `column` on, its rows as in `pack_slice`."""
     for k in range(depth):
@@ -75,7 +74,7 @@ def pack_group(a, offsets, first, depth, column, some, packed, packed_offsets):
             _copy(a, row + done, some - done, packed, to, ROWS)
 
 
-@njit
+@part
 def add_group(packed, packed_offsets, some, depth, panels, c, row, width):
     """Add the product of a group's columns and a slice to rows `row` .. row + some - 1 of c."""
     c_offsets = (row + np.arange(some)) * width
@@ -85,7 +84,7 @@ def add_group(packed, packed_offsets, some, depth, panels, c, row, width):
     )  # fmt: skip
 
 
-@njit
+@part
 def column_sums(a, offsets, first, depth, column, units, sums):
     """sums[0 .. units - 1] of the `units` columns from `column` on, over a slice's rows.
 
@@ -108,7 +107,7 @@ def column_sums(a, offsets, first, depth, column, units, sums):
         store(sums, j, total)
 
 
-@njit
+@part
 def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
     """c[i, :] += sum over k of A[k, i] * B[k, :], and sums[i] += sum over k of A[k, i].
 

@@ -1,9 +1,8 @@
 """Affine maps of rows: y = x Wᵀ + b, and back."""
 
 import numpy as np
-from numba import njit
 
-from .compiling import kernel
+from .compiling import kernel, part
 from .gradients import add_outer_product
 from .packing import empty_panels, pack_columns, pack_rows
 from .product import multiply_panels
@@ -21,7 +20,7 @@ def _pack(weight, transposed, bias, panels):
         pack_rows(weight.reshape(-1), starts, inputs, panels)
 
 
-@njit
+@part
 def multiply_rows(a, first, last, panels, c):
     """Rows first .. last - 1 of C = A @ B, B packed."""
     rows = np.arange(first, last)

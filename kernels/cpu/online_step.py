@@ -7,10 +7,9 @@ The derivatives are the cell's own `backward`, applied to gradients that are 1 f
 from functools import cache
 
 import numpy as np
-from numba import njit
 
 from ..specialise import specialise, text_of_cell
-from .compiling import inlined, kernel
+from .compiling import inlined, kernel, part
 from .dots import dot_rows
 from .functions import REPLACEMENTS
 from .simd import REGISTER_BYTES, broadcast, lanes_of, load_part, store_part
@@ -32,7 +31,7 @@ def _unit(count, one):
     return unit_vectors
 
 
-@njit
+@part
 def _multiply_sources(w, first_row, last_row, bias, sources, at, first, last, out):
     """out[b - first, row] = w[row] . sources[b, at:] + bias[row], b = first .. last - 1."""
     depth, lanes = w.shape[1], REGISTER_BYTES // w.itemsize

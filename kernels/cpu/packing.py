@@ -6,10 +6,11 @@ one row for each step of the depth.
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from .blocks import VECTORS
+from .compiling import part
 from .simd import (
     REGISTER_BYTES,
     Vector,
@@ -87,7 +88,7 @@ def _pack_square(typingctx, source, starts, first, along, count, panel, to, pitc
     return types.void(source, starts, intp, intp, intp, panel, intp, intp), codegen
 
 
-@njit
+@part
 def pack_columns(source, starts, start_row, start_index, panels):
     """Pack B[k, n] = source[starts[n] + k] below the row start_row[start_index[n]].
 
@@ -117,7 +118,7 @@ def pack_columns(source, starts, start_row, start_index, panels):
                         store(flat, to + i * width, load(square, i * lanes))
 
 
-@njit
+@part
 def pack_rows(source, starts, columns, panels):
     """Pack B[k, n] = source[starts[k] + n], n = 0 .. columns - 1, below a row of zeros.
 

@@ -5,15 +5,15 @@ cache meanwhile.
 """
 
 import numpy as np
-from numba import njit
 
 from .blocks import ROWS, multiply_block, panels_together
+from .compiling import part
 
 FEW_ROWS = ROWS // 2  # of these, several panels are multiplied at once
 FEW_TOGETHER = (1, *(panels_together(rows) for rows in range(1, FEW_ROWS + 1)))
 
 
-@njit
+@part
 def multiply_whole_panels(
     a, a_offsets, count, a_step, depth, panels, first, last, c, c_offsets, resume
 ):
@@ -50,7 +50,7 @@ def multiply_whole_panels(
             )  # fmt: skip
 
 
-@njit
+@part
 def multiply_panels(a, a_offsets, count, a_step, depth, panels, c, c_offsets, width, resume):
     """As `multiply_whole_panels`, of all panels; C has only `width` columns.
 
