@@ -35,7 +35,7 @@ def _all_reach(first, last, steps):
     return np.arange(first, last), np.full(steps, last - first)
 
 
-def _spread(lengths, steps, batch, threads):
+def spread(lengths, steps, batch, threads):
     """For each thread its sequences by falling length, and how many of them reach each step."""
     if lengths is None:
         bounds = [(0, batch)] if threads == 1 else split(batch, threads)
@@ -87,7 +87,7 @@ class Recurrence:
         self._nothing = np.empty(0, dtype)
         self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
-        self._no_panels = np.empty((0, 0, 0), dtype)
+        self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
         width = panel_width(dtype)
         self._gates_width = -(-cell.gates * self.padded // width) * width
 
@@ -189,7 +189,7 @@ class Recurrence:
             wx = self._order.input_panels(weights.expanded() if reduced else weights)
         block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
-        ((rows, counts),) = _spread(lengths, steps, batch, 1)
+        ((rows, counts),) = spread(lengths, steps, batch, 1)
         run_team(
             self._forward_units, self._team(steps, batch),
             (
@@ -218,10 +218,10 @@ class Recurrence:
             self._forward_rows,
             [
                 (
-                    x, rows, counts, wx, wh, wq, self.hidden, as_triples(extras), history,
-                    y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
+                    x, rows, counts, wx, wh, wq, self.hidden, self.hidden, as_triples(extras),
+                    history, y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
                 )
-                for rows, counts in _spread(
+                for rows, counts in spread(
                     lengths, steps, batch, self._threads(lengths, steps, batch)
                 )
             ],
@@ -242,8 +242,7 @@ class Recurrence:
         dhg = take(shape, self.dtype) if cell.apart else dxg
         dweights = take((steps, batch, len(cell.weights), self.padded), self.dtype)
         dstate = dstate.copy()
-        run = self._run_back_units if batch <= FEW else self._run_back_rows
-        run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
+        self._run_back(weights, tape, dy, column, dstate, dxg, dhg, dweights, grads)
         if tape.lengths is None:
             valid = np.arange(steps * batch)
         else:
@@ -258,15 +257,20 @@ class Recurrence:
             ],
         )
         self._add_weight_gradients(tape, valid, dxg, dhg, grads[:4])
-        for number, total in enumerate(grads[4:]):
+        for number, total in enumerate(grads[4 : 4 + len(cell.weights)]):
             add_own_gradients(dweights, valid, number, total)
         give_back(*((dxg, dhg) if cell.apart else (dxg,)), dweights)
         return dstate
 
+    def _run_back(self, weights, tape, dy, column, dstate, dxg, dhg, dweights, grads):
+        """All steps back: write dxg, dhg and dweights, renew dstate in place."""
+        run = self._run_back_units if tape.x.shape[1] <= FEW else self._run_back_rows
+        run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
+
     def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
         steps, batch = tape.x.shape[:2]
         cell = self.cell
-        ((rows, counts),) = _spread(tape.lengths, steps, batch, 1)
+        ((rows, counts),) = spread(tape.lengths, steps, batch, 1)
         run_team(
             self._backward_units, self._team(steps, batch),
             (
@@ -286,18 +290,23 @@ class Recurrence:
             [
                 (
                     dy.reshape(-1), column, dy.shape[2], rows, counts, wh, wq, self.hidden,
-                    as_triples(tape.extras), tape.history, tape.saved, dxg, dhg, dweights, dstate,
-                    tape.reverse,
+                    as_triples(tape.extras), tape.history, tape.saved, dxg, dhg, dweights,
+                    self._no_projection, dstate, tape.reverse,
                 )
-                for rows, counts in _spread(
+                for rows, counts in spread(
                     tape.lengths, steps, batch, self._threads(tape.lengths, steps, batch)
                 )
             ],
         )  # fmt: skip
 
+    def _seen(self, tape):
+        """What the recurrent product sees (T + 1, B, H'), by slots of the history."""
+        return tape.history[0]
+
     def _add_weight_gradients(self, tape, valid, dxg, dhg, grads):
         """The large products of the gates' gradients with the inputs and the hidden states."""
-        previous = tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
+        seen = self._seen(tape)
+        previous = seen[1:] if tape.reverse else seen[:-1]
         dw_ih, dw_hh, db_ih, db_hh = grads
         if db_ih is None:
             db_ih = db_hh = self._nothing
