@@ -18,6 +18,7 @@ from .jordan import jordan_backward, jordan_forward
 from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
+from .projected import ProjectedRecurrence
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
 from .scan_recurrence import ScanRecurrence
@@ -33,6 +34,7 @@ def directions_apart(batch):
 __all__ = [
     "FullInfluence",
     "OwnInfluence",
+    "ProjectedRecurrence",
     "Recurrence",
     "ScanRecurrence",
     "activate",

@@ -14,6 +14,7 @@ from . import (
     losses,
     online_step,
     preparing,
+    projection,
     recorded_product,
     scan,
     trees,
@@ -50,8 +51,8 @@ def step_kernels(cell, dtype):
         backward.late_backward_step, backward.gate_backward_step,
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
-    steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
-    return [step(cell, dtype) for step in steps]
+    steps = [step(cell, dtype) for step in (two_phase if cell.late else one_phase)]
+    return [*steps, backward.last_backward_step(dtype)]
 
 
 def cell_kernels(cell, dtype):
@@ -81,6 +82,8 @@ def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
         preparing.prepare_kernel(dtype),
+        projection.project_step(dtype),
+        projection.project_back_step(dtype),
         preparing.valid_kernel(dtype),
         recorded_product.product_kernel(dtype),
         elementwise.dropout_kernel(dtype),

@@ -68,7 +68,7 @@ class Recurrence:
             cell, hidden, batch, steps, self.dtype, keep, directions_here()
         )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
-        multiply(_matrix(x), w_ih.T, xg)
+        multiply(matrix(x), w_ih.T, xg)
         kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = self._rows((cell.states, slots, batch), plans, self._states_dtype)
@@ -115,27 +115,36 @@ class Recurrence:
         carry = cupy.empty((cell.states, 1, batch, self.hidden), self._states_dtype)
         ones = cupy.empty((1, steps * batch), self.dtype)
         dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
-        carried = self._passed(batch, cell.carried, self._states_dtype)
         scratch = Scratch(tape.plan.counters if tape.plan else 0)
         scratch.ends = tape.scratch.ends
         prepare(dstate, carry, 0, scratch, ones=ones)
-        run = (
-            scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
-            carry, dxg, dhg, dweights, carried,
-        )  # fmt: skip
-        if tape.plan:
-            persistent.run_backward(cell, tape.plan, *run)
-        else:
-            stepwise.run_backward(cell, *run)
+        self._run_back(scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads)
 
         def multiply_all_steps():
             gates = self._gates(dxg), self._gates(dhg)
             self._multiply_all_steps(weights[0], tape, *gates, ones, grads, dx, resume)
             if cell.weights:
-                self._add_own_gradients(dweights, tape, ones, grads[4:])
+                own = grads[4 : 4 + len(cell.weights)]
+                self._add_own_gradients(dweights, tape, ones, own)
 
         after(multiply_all_steps)
         return carry.reshape(dstate.shape).astype(self.dtype, copy=False)
+
+    def _run_back(self, scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads):
+        """All steps back: write dxg, dhg and dweights, renew carry in place."""
+        carried = self._passed(carry.shape[2], self.cell.carried, self._states_dtype)
+        run = (
+            scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
+            carry, dxg, dhg, dweights, carried,
+        )  # fmt: skip
+        if tape.plan:
+            persistent.run_backward(self.cell, tape.plan, *run)
+        else:
+            stepwise.run_backward(self.cell, *run)
+
+    def _seen(self, tape):
+        """What the recurrent product sees (T + 1, B, ...), by slots of the history."""
+        return tape.history[0]
 
     def _rows(self, shape, plan, dtype=None):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
@@ -162,17 +171,15 @@ class Recurrence:
             x = valid_rows(x, tape.scratch.ends, cupy.empty_like(x))
             if self.cell.late:
                 valid_rows(gated, tape.scratch.ends, gated)
-        (steps, batch), pitch = x.shape[:2], tape.history.shape[3]
-        first = batch if tape.reverse else 0
-        rows = slice(first, first + steps * batch)
-        previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
-        previous = previous.astype(self.dtype, copy=False)
-        multiply(dxg, w_ih, _matrix(dx), add=resume)
+        seen = self._seen(tape)
+        seen = seen[1:] if tape.reverse else seen[:-1]
         dw_ih, dw_hh, db_ih, db_hh = grads[:4]
-        multiply(dxg.T, _matrix(x), dw_ih, add=True)
+        previous = matrix(seen)[:, : dw_hh.shape[1]].astype(self.dtype, copy=False)
+        multiply(dxg, w_ih, matrix(dx), add=resume)
+        multiply(dxg.T, matrix(x), dw_ih, add=True)
         if self.cell.late:
             multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
-            by_gated = _matrix(gated)[:, : self.hidden]
+            by_gated = matrix(gated)[:, : self.hidden]
             multiply(dhg[:, early:].T, by_gated, dw_hh[early:], add=True)
         else:
             multiply(dhg.T, previous, dw_hh, add=True)
@@ -186,12 +193,12 @@ class Recurrence:
         rows, hidden = dweights.reshape(steps, batch, -1), self.hidden
         if tape.ragged:
             valid_rows(rows, tape.scratch.ends, rows)
-        rows = _matrix(rows)
+        rows = matrix(rows)
         for i, total in enumerate(totals):
             of_one = rows[:, i * hidden : (i + 1) * hidden]
             multiply(ones, of_one, total.reshape(1, -1), add=True)
 
 
-def _matrix(a):
+def matrix(a):
     """(T, B, N) as (T B, N)."""
     return a.reshape(a.shape[0] * a.shape[1], a.shape[2])

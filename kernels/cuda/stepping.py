@@ -40,16 +40,17 @@ class Stepper:
         _, batch, hidden = self._state.shape
         old, new, xg = self._old.data.ptr, self._new.data.ptr, self._xg.data.ptr
         b_ih, b_hh = (self._no_bias.data.ptr if b is None else b.data.ptr for b in biases)
-        fixed, late, more = (b_ih, b_hh, w_hh.data.ptr), (), as_arguments(extras)
+        fixed, more = (b_ih, b_hh, w_hh.data.ptr), as_arguments(extras)
+        seen = (old, hidden)
         if self._cell.late:
-            late = (self._gated.data.ptr, self._kept.data.ptr)
+            seen = (self._gated.data.ptr, self._kept.data.ptr)
             self._gate(
-                self._grid, BLOCK, 0, batch, hidden, xg, *fixed, *more, old, self._size, *late
+                self._grid, BLOCK, 0, batch, hidden, xg, *fixed, *more, old, self._size, *seen
             )
             early = self._early_bytes
             fixed = (b_ih + early, b_hh + early, fixed[2] + early * hidden)
         self._step(
-            self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *more, *late,
+            self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *more, *seen,
             old, new, self._size, y.data.ptr, hidden, new, 0,
         )  # fmt: skip
         self._old.data.copy_from_device_async(self._new.data, self._new.nbytes)
