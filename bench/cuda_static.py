@@ -65,7 +65,8 @@ def kernels_of(cell, dtype, capability):
 
     if cell is None:
         of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
-        return catalogue.other_kernels(dtype) + of_trees
+        of_scans = [k for scan in catalogue.SCANS for k in catalogue.scan_kernels(scan, dtype)]
+        return catalogue.other_kernels(dtype) + of_trees + of_scans
     persistent = catalogue.persistent_kernels(cell, dtype, capability)
     return catalogue.cell_kernels(cell, dtype) + persistent
 

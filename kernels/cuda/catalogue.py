@@ -37,7 +37,7 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
     **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
-_SCANS = [
+SCANS = [
     scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM, *qrnn.POOLINGS.values(), sru.SRU,
     sru.SRU_OF_PRODUCT, sru.SRU_PEEPHOLES, sru.SRU_PEEPHOLES_OF_PRODUCT,
 ]  # fmt: skip
@@ -78,6 +78,14 @@ def tree_kernels(cell, dtype):
     return [trees.forward_kernel(cell, dtype), trees.backward_kernel(cell, dtype)]
 
 
+def scan_kernels(cell, dtype):
+    """The kernels of a light recurrence."""
+    makers = (scan.forward_kernel, scan.backward_kernel)
+    if cell.coefficients:
+        makers += (scan.summary_kernel, scan.summary_back_kernel)
+    return [make(cell, dtype) for make in makers]
+
+
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
@@ -104,7 +112,6 @@ def other_kernels(dtype):
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
-        *(kernel for cell in _SCANS for kernel in scan.kernels_of(cell, dtype)),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         trees.gather_kernel(dtype),

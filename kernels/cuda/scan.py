@@ -187,12 +187,6 @@ def backward_kernel(cell, dtype):
     return Kernel(f"scan_backward {text_of(cell.backward)} {dtype}", run, signature)
 
 
-def kernels_of(cell, dtype):
-    """All kernels of a cell."""
-    chunks = (summary_kernel, summary_back_kernel) if cell.coefficients else ()
-    return [make(cell, dtype) for make in (forward_kernel, backward_kernel, *chunks)]
-
-
 def _grid(units, steps, linear=True):
     """Blocks over the units, and over chunks of the steps where units are too few."""
     wanted = ENOUGH * cupy.cuda.Device().attributes["MultiProcessorCount"] // units
