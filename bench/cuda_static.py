@@ -67,7 +67,10 @@ def kernels_of(cell, dtype, capability):
     if cell is None:
         of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
         products = catalogue.product_kernels(dtype, capability)
-        return products if halves else catalogue.other_kernels(dtype) + products + of_trees
+        if halves:
+            return products
+        of_scans = [k for scan in catalogue.SCANS for k in catalogue.scan_kernels(scan, dtype)]
+        return catalogue.other_kernels(dtype) + products + of_trees + of_scans
     steps = catalogue.step_kernels if halves else catalogue.cell_kernels
     return steps(cell, dtype) + catalogue.persistent_kernels(cell, dtype, capability)
 

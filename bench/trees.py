@@ -6,7 +6,6 @@ shows what it costs to go node by node, only runs forward; PyTorch's levels are 
 """
 
 import argparse
-import statistics
 
 SHAPES = ((64, 40, 64, 128), (256, 20, 128, 256), (1, 2000, 64, 128))
 
@@ -131,31 +130,15 @@ def peers(shape, training, torch):
     return runs
 
 
-def measure(shape, training, options, torch):
-    """Median seconds by name of the peer; results are compared first."""
-    import numpy as np
-
-    from bench.measuring import check, time_interleaved
-    from bench.prepared import Prepared
-
-    runs = peers(shape, training, torch)
-    mode = "training" if training else "inference"
-    check(shape, mode, {n: Prepared(run, np.asarray) for n, run in runs.items()})
-    samples = time_interleaved(runs, options.rounds, options.seconds)
-    return {name: statistics.median(values) for name, values in samples.items()}
-
-
 def main(arguments=None):
     options = parse(arguments)
     from bench.beside_torch import beside_torch
+    from bench.side_by_side import side_by_side
 
     with beside_torch(options.threads) as torch:
         for shape in options.shape or SHAPES:
             for training in (False, True):
-                ours, *others = measure(shape, training, options, torch).items()
-                name = f"{','.join(map(str, shape))} {'training' if training else 'inference'}"
-                ratios = "".join(f", {t / ours[1]:.2f} times as fast as {n}" for n, t in others)
-                print(f"{name:<28}{1e3 * ours[1]:>9.3f} ms{ratios}", flush=True)
+                side_by_side(shape, training, peers(shape, training, torch), options)
 
 
 if __name__ == "__main__":

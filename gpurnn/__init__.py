@@ -10,7 +10,9 @@ from .kernels.cpu.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
     LSTM,
+    QRNN,
     RNN,
+    SRU,
     Attention,
     ChildSumTreeLSTM,
     ElmanNetwork,
@@ -48,7 +50,9 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "QRNN",
     "RNN",
+    "SRU",
     "RTRL",
     "SGD",
     "Adam",

@@ -110,3 +110,41 @@ def sums(jit):
         return add_further_on
 
     return add, add_at
+
+
+def row_transfers(jit, load, store):
+    """(gather_rows, scatter_rows) of a device, to be called with the number of matrices.
+
+    A matrix is a flat array and the pitch of its rows. ``gather_rows(count)`` is a function
+    (arrays, pitches, row, column, some) -> each matrix's number, or `some` numbers, there;
+    ``scatter_rows(count)`` one (arrays, pitches, row, column, values, some) that writes them.
+    Here ``load(array, index, some)`` and ``store(array, index, value, some)``.
+    """
+
+    @cache
+    def gather_rows(count):
+        if count == 0:
+            return jit(lambda arrays, pitches, row, column, some: ())
+        others = gather_rows(count - 1)
+
+        @jit
+        def gather_some(arrays, pitches, row, column, some):
+            first = load(arrays[0], row * pitches[0] + column, some)
+            return (first,) + others(arrays[1:], pitches[1:], row, column, some)
+
+        return gather_some
+
+    @cache
+    def scatter_rows(count):
+        if count == 0:
+            return jit(lambda arrays, pitches, row, column, values, some: None)
+        others = scatter_rows(count - 1)
+
+        @jit
+        def scatter_some(arrays, pitches, row, column, values, some):
+            store(arrays[0], row * pitches[0] + column, values[0], some)
+            others(arrays[1:], pitches[1:], row, column, values[1:], some)
+
+        return scatter_some
+
+    return gather_rows, scatter_rows

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +20,13 @@ from bench import (
     measuring,
     prepared,
     progress,
+    scan,
     stored,
     summary,
 )
 from bench.cases import Case
 from bench.prepared import Prepared
+from bench.side_by_side import side_by_side
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--rounds", "1", "--threads", "1", "--product-size", "64", "--copy-megabytes", "1"]
@@ -274,6 +277,15 @@ def test_lengths():
 def test_random_lengths_fit():
     lengths_of = lengths.random_lengths(Case("lstm", 5, 200, 1, 1))
     assert lengths_of.shape == (200,) and set(lengths_of) == {1, 2, 3, 4, 5}
+
+
+def test_scans_are_what_numpy_finds_step_by_step(capsys):
+    shape, options = (6, 2, 3, 5), SimpleNamespace(rounds=1, seconds=1)
+    same, unlike = scan.peers("MinGRU", shape, training=False)
+    side_by_side(shape, False, same, options, unlike)
+    assert "times as fast as NumPy" in capsys.readouterr().out
+    with pytest.raises(measuring.Disagreement):
+        side_by_side(shape, False, same | unlike, options)
 
 
 def test_language_model():

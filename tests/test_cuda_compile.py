@@ -11,6 +11,7 @@ from gpurnn import cells
 pytest.importorskip("cupy", reason="CUDA kernels need CuPy")
 pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cuda")
 
+from gpurnn.kernels.cells import qrnn, scans, sru  # noqa: E402
 from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
 from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
@@ -26,14 +27,18 @@ CELLS = [
     cells.GRU_RESET_BEFORE,
 ]
 TREE_CELLS = [cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM]
-FAMILIES = [*CELLS, *TREE_CELLS, None]
+FAMILIES = [*CELLS, *TREE_CELLS, scans.MIN_GRU, None]
 WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
 NORMALISED = replace(cells.GRU_RESET_BEFORE, name="gru_before_layer_norm", normalised=True)
+# Of the other light recurrences those that are made of all their functions.
+SCANS = [scans.MIN_LSTM, qrnn.POOLINGS["fo"], qrnn.POOLINGS["ifo"], sru.SRU_PEEPHOLES]
 
 
 def kernels(cell, dtype):
     if isinstance(cell, cells.TreeCell):
         return catalogue.tree_kernels(cell, dtype)
+    if isinstance(cell, scans.ScanCell):
+        return catalogue.scan_kernels(cell, dtype)
     return catalogue.cell_kernels(cell, dtype) if cell else catalogue.other_kernels(dtype)
 
 
@@ -63,14 +68,14 @@ def test_float64_kernels_compile(cell):
         assert ".visible .entry" in kernel.ptx((9, 0)), kernel.identity
 
 
-@pytest.mark.parametrize("cell", [*FAMILIES, WITH_EXTRAS, NORMALISED], ids=name)
+@pytest.mark.parametrize("cell", [*FAMILIES, *SCANS, WITH_EXTRAS, NORMALISED], ids=name)
 def test_float32_kernels_compute_nothing_in_float64(cell):
     # A literal number in a formula would do that, unnoticed but for the time.
     for kernel in kernels(cell, FLOAT32):
         assert not re.findall(r"^\s+\w.*\.f64.*$", kernel.ptx((9, 0)), re.M), kernel.identity
 
 
-@pytest.mark.parametrize("cell", FAMILIES, ids=name)
+@pytest.mark.parametrize("cell", [*FAMILIES, *SCANS], ids=name)
 def test_kernels_keep_their_tuples_in_registers(cell):
     for kernel in kernels(cell, FLOAT32):
         assert ".local" not in kernel.ptx((9, 0)), kernel.identity

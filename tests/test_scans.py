@@ -8,15 +8,39 @@ from hypothesis import strategies as st
 import gpurnn
 from gpurnn.arrays import to_device, to_numpy
 from tests.cases import TOLERANCE
-from tests.differences import assert_is_gradient
+from tests.differences import assert_is_gradient_along
 from tests.reference_scans import run_stack
 
 KINDS = ("MinGRU", "MinLSTM")
+OTHERS = {
+    "QRNN": {},
+    "QRNN f": {"pooling": "f", "kernel_size": 1},
+    "QRNN ifo": {"pooling": "ifo", "kernel_size": 3},
+    "SRU": {},
+    "SRU peepholes": {"peepholes": True},
+}
 cuda = pytest.param("cuda", marks=pytest.mark.cuda)
 
 
 def _made(kind, *sizes, **options):
-    return getattr(gpurnn, kind)(*sizes, rng=3, **options)
+    options = OTHERS.get(kind, {}) | options
+    return getattr(gpurnn, kind.split()[0])(*sizes, rng=3, **options)
+
+
+def _state(layer, batch, rng, dtype="float64"):
+    shape = (layer.num_layers * layer.directions, batch, layer.hidden_size)
+    parts = [rng.standard_normal(shape).astype(dtype) for _ in range(layer.cell.states)]
+    return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def _moved(state, device):
+    if isinstance(state, tuple):
+        return tuple(to_device(part, device) for part in state)
+    return to_device(state, device)
+
+
+def _stacked(state):
+    return np.stack([to_numpy(part) for part in state])
 
 
 def _close(got, want, dtype):
@@ -56,33 +80,33 @@ def test_agrees_with_the_papers_equations(kind, dtype, device):
 
 
 @pytest.mark.parametrize("device", ["cpu", cuda])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OTHERS])
 def test_gradients_are_those_of_finite_differences(kind, device):
     rng = np.random.default_rng(2)
-    T, B, H, lengths = 40, 2, 3, np.array([37, 40])
-    layer = _made(kind, 2, H, 2, bidirectional=True, dtype="float64")
-    x, state = rng.standard_normal((T, B, 2)), rng.standard_normal((4, B, H))
-    weights = rng.standard_normal((T, B, 2 * H)), rng.standard_normal((4, B, H))
+    T, B, I, H, lengths = 40, 3, 2, 3, np.array([37, 40, 1])
+    layer, twin = (_made(kind, I, H, 2, bidirectional=True, dtype="float64") for _ in range(2))
+    x, state = rng.standard_normal((T, B, I)), _state(layer, B, rng)
+    dy, dfinal = rng.standard_normal((T, B, 2 * H)), _state(layer, B, rng)
 
     def loss():
         y, final = run_stack(layer, x, state, lengths)
-        return (y * weights[0]).sum() + (final * weights[1]).sum()
+        return (y * dy).sum() + (_stacked(final) * _stacked(dfinal)).sum()
 
-    twin = _made(kind, 2, H, 2, bidirectional=True, dtype="float64").to(device)
-    y, final, backward = twin.forward(to_device(x, device), to_device(state, device), lengths)
-    dx, dstate = backward(*(to_device(w, device) for w in weights))
-    some = np.ix_([0, 17, 36, 39], range(B), range(2))
-    assert not to_numpy(dx)[37:, 0].any()
-    assert_is_gradient(to_numpy(dstate), loss, state, "state")
-    for name in ("weight_ih_l0", "bias_ih_l0_reverse", "weight_ih_l1_reverse"):
-        assert_is_gradient(to_numpy(twin.grads[name]), loss, layer.params[name], name)
-    few = x[some].copy()
-
-    def loss_of_few():
-        x[some] = few
-        return loss()
-
-    assert_is_gradient(to_numpy(dx)[some], loss_of_few, few, "x")
+    y, final, backward = twin.to(device).forward(
+        to_device(x, device), _moved(state, device), lengths
+    )
+    want, want_final = run_stack(layer, x, state, lengths)
+    _close(y, want, "float64")
+    _close(_stacked(final), _stacked(want_final), "float64")
+    dx, dstate = backward(to_device(dy, device), _moved(dfinal, device))
+    dx = to_numpy(dx)
+    assert not dx[37:, 0].any() and not dx[1:, 2].any()
+    states = (state, dstate) if isinstance(state, tuple) else ((state,), (dstate,))
+    for part, dpart in zip(*states):
+        assert_is_gradient_along(to_numpy(dpart), loss, part, "state")
+    for name, param in layer.params.items():
+        assert_is_gradient_along(to_numpy(twin.grads[name]), loss, param, name)
+    assert_is_gradient_along(dx, loss, x, "x")
 
 
 @pytest.mark.cuda
@@ -104,29 +128,30 @@ def test_cuda_goes_back_through_chunks_as_the_cpu_does(kind):
         _close(on_cuda, on_cpu, "float32")
 
 
+@pytest.mark.parametrize("kind", ["MinGRU", "QRNN ifo"])
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 4), st.randoms())
-def test_a_sequence_in_two_parts_and_a_batch_in_any_order(first, second, batch, random):
+def test_a_sequence_in_two_parts_and_a_batch_in_any_order(kind, first, second, batch, random):
     rng = np.random.default_rng(random.getrandbits(32))
-    layer = _made("MinGRU", 3, 9, 2)
-    x = rng.standard_normal((first + second, batch, 3)).astype("float32")
+    layer = _made(kind, 3, 9, 2, dtype="float64")
+    x = rng.standard_normal((first + second, batch, 3))
     whole, final = layer(x)
     y, state = layer(x[:first])
     rest, state = layer(x[first:], state)
-    _close(np.concatenate([y, rest]), whole, "float32")
-    _close(state, final, "float32")
+    _close(np.concatenate([y, rest]), whole, "float64")
+    _close(_stacked(state), _stacked(final), "float64")
     order = rng.permutation(batch)
-    _close(layer(x[:, order])[0], whole[:, order], "float32")
+    _close(layer(x[:, order])[0], whole[:, order], "float64")
 
 
 @pytest.mark.parametrize("device", ["cpu", cuda])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OTHERS])
 def test_a_stream_says_what_a_call_says(kind, device):
-    layer = _made(kind, 3, 5, 2).to(device)
-    x = to_device(np.random.default_rng(7).standard_normal((6, 2, 3)).astype("float32"), device)
+    layer = _made(kind, 3, 3, 2, dtype="float64").to(device)
+    x = to_device(np.random.default_rng(7).standard_normal((6, 2, 3)), device)
     stream, (y, state) = layer.stream(2), layer(x)
     for t in range(6):
-        _close(stream.step(x[t]), to_numpy(y[t]), "float32")
-    _close(stream.state, to_numpy(state), "float32")
+        _close(stream.step(x[t]), to_numpy(y[t]), "float64")
+    _close(_stacked(stream.state), _stacked(state), "float64")
 
 
 def test_stands_in_a_stack_with_other_layers():
@@ -187,3 +212,19 @@ def test_refuses_what_does_not_fit(kind):
         layer.reduced()
     with pytest.raises(TypeError, match="layer: expected one with recurrent weights"):
         gpurnn.RTRL(layer, 2)
+
+
+def test_new_layers_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="pooling: expected 'f', 'fo' or 'ifo', got 'max'"):
+        gpurnn.QRNN(3, 4, pooling="max")
+    with pytest.raises(ValueError, match="kernel_size: expected an integer of at least 1, got 0"):
+        gpurnn.QRNN(3, 4, kernel_size=0)
+    layer = gpurnn.QRNN(3, 4)
+    assert layer.params["weight_ih_l0"].shape == (12, 6)
+    with pytest.raises(TypeError, match="state: expected a tuple of 4 arrays, got ndarray"):
+        layer(np.zeros((5, 2, 3), "float32"), np.zeros((1, 2, 4), "float32"))
+    layer = gpurnn.SRU(3, 4, 2, peepholes=True)
+    assert layer.params["weight_ih_l0"].shape == (16, 3)
+    assert layer.params["weight_ih_l1"].shape == (12, 4)
+    with pytest.raises(ValueError, match=r"state: expected \(2, 2, 4\), got \(1, 2, 4\)"):
+        layer(np.zeros((5, 2, 3), "float32"), np.zeros((1, 2, 4), "float32"))

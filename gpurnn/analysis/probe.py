@@ -10,7 +10,8 @@ def probe_of(layer):
     """A time-major layer with the parameters of `layer` and gradients of its own.
 
     Raises TypeError if it is no recurrent layer, ValueError if it runs in both directions (its
-    states then depend on what comes later) or has noise (its derivatives are then random).
+    states then depend on what comes later), projects its hidden states, or has noise (its
+    derivatives are then random).
     """
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer: expected a recurrent layer, got {type(layer).__name__}")
@@ -21,6 +22,8 @@ def probe_of(layer):
         for name in ("dropout", "zoneout", "recurrent_dropout")
         if getattr(layer, name)
     }
+    if layer.proj_size:
+        raise ValueError(f"layer: expected one without projection, got proj_size={layer.proj_size}")
     if noise:
         raise ValueError(f"layer: expected one without noise, got {noise}")
     zeros_like = module_of(layer.device).zeros_like

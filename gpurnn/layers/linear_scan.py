@@ -1,9 +1,8 @@
 """The scan that the light recurrent layers are made of, for recurrences of one's own."""
 
-import numpy as np
-
 from ..arrays import FLOATS, adopt, check_array, device_of, kernels_of, module_of
 from ..kernels.cells.scans import GIVEN
+from ..kernels.matrices import rows_of
 
 
 def linear_scan(a, b, h0=None, reverse=False):
@@ -40,14 +39,14 @@ def linear_scan(a, b, h0=None, reverse=False):
     if h0 is None:
         h0 = xp.zeros((batch, hidden), dtype)
     h0 = check_array(h0, "h0", device, dtype, (batch, hidden))
-    gates, ends, h = (a.reshape(-1), b.reshape(-1)), np.full(batch, steps), xp.empty_like(a)
-    kernels.scan_forward(GIVEN, gates, hidden, ends, reverse, h0.copy(), h, 0)
+    read, ends, h = (rows_of(a, 0), rows_of(b, 0)), xp.full(batch, steps), xp.empty_like(a)
+    kernels.scan_forward(GIVEN, read, ends, reverse, h0.copy(), h, 0)
 
     def backward(dh):
         dh = check_array(dh, "dh", device, dtype, shape)
         da, db, dh0 = xp.empty_like(a), xp.empty_like(a), xp.zeros_like(h0)
-        dgates = da.reshape(-1), db.reshape(-1)
-        kernels.scan_backward(GIVEN, gates, dgates, hidden, ends, reverse, h0, dh0, h, 0, dh, 0)
+        dread = rows_of(da, 0), rows_of(db, 0)
+        kernels.scan_backward(GIVEN, read, dread, ends, reverse, h0, dh0, h, dh, 0)
         return da, db, dh0
 
     return h, backward

@@ -1,6 +1,7 @@
 """The recurrent layers by name."""
 
 from .. import cells
+from ..arrays import check_dtype, check_size, is_half
 from .recurrent import Recurrent
 
 
@@ -25,13 +26,23 @@ class LSTM(Recurrent):
     gates also see the old cell state, the output gate the new one, each unit its own, through
     the parameters `weight_ci_lk`, `weight_cf_lk`, `weight_co_lk` (H,). `coupled` (CIFG, Greff et
     al. 2017) has the input gate 1 - f: the gates are f g o, and there is no `weight_ci_lk`.
-    See `Recurrent` for the other parameters and use.
+
+    With `proj_size` P (H. Sak, A. Senior, F. Beaufays, "Long short-term memory recurrent neural
+    network architectures for large scale acoustic modeling", 2014) what comes out of a step and
+    meets the recurrent weights is a projection, h_t = W_hr (o_t * tanh(c_t)), by `weight_hr_lk`
+    (P, H), as in PyTorch: h is (L D, B, P), c (L D, B, H), y (T, B, D P), `weight_hh_lk` (G H, P).
+    It runs stepwise on CUDA, in float32 and float64, without zoneout and recurrent dropout.
+
+    See `Recurrent` for the other parameters and use. Raises ValueError if `proj_size` is not a
+    whole number from 0 (no projection) to below the hidden size, or does not go with an option.
     """
 
     def __init__(
-        self, input_size, hidden_size, num_layers=1, *, peepholes=False, coupled=False, **options
-    ):
+        self, input_size, hidden_size, num_layers=1, *, peepholes=False, coupled=False, proj_size=0,
+        **options,
+    ):  # fmt: skip
         self.peepholes, self.coupled = bool(peepholes), bool(coupled)
+        self.proj_size = _checked_projection(proj_size, hidden_size, options)
         cell = {
             (False, False): cells.LSTM,
             (True, False): cells.LSTM_PEEPHOLES,
@@ -39,6 +50,27 @@ class LSTM(Recurrent):
             (True, True): cells.LSTM_COUPLED_PEEPHOLES,
         }[self.peepholes, self.coupled]
         super().__init__(cell, input_size, hidden_size, num_layers, **options)
+
+    def reduced(self, kind="bfloat16"):
+        """As `Recurrent.reduced`; ValueError with a projection."""
+        if self.proj_size:
+            raise ValueError(f"reduced: expected a layer without projection, got {self.proj_size}")
+        return super().reduced(kind)
+
+
+def _checked_projection(size, hidden_size, options):
+    """`size` as an int, checked to go with a layer's hidden size and its other options."""
+    if size == 0 and not isinstance(size, bool):
+        return 0
+    if check_size(size, "proj_size") >= check_size(hidden_size, "hidden_size"):
+        raise ValueError(f"proj_size: expected less than hidden_size {hidden_size}, got {size}")
+    for name in ("zoneout", "recurrent_dropout"):
+        if options.get(name):
+            raise ValueError(f"{name}: expected none with proj_size, got {options[name]}")
+    dtype = check_dtype(options.get("dtype", "float32"), halves=True)
+    if is_half(dtype):
+        raise ValueError(f"dtype: expected float32 or float64 with proj_size, got {dtype}")
+    return int(size)
 
 
 class GRU(Recurrent):

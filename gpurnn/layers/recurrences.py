@@ -9,15 +9,20 @@ class Recurrences(dict):
     """The time loops of a stack, made when first asked for: by device, input size, and whether
     the hidden state is dropped on its way into the product."""
 
-    def __init__(self, noise, hidden_size, dtype, recompute):
+    def __init__(self, noise, hidden_size, proj_size, dtype, recompute):
         super().__init__()
-        self._noise, self._hidden_size, self._dtype = noise, hidden_size, dtype
-        self._recompute = recompute
+        self._noise, self._hidden_size, self._proj_size = noise, hidden_size, proj_size
+        self._dtype, self._recompute = dtype, recompute
 
     def __missing__(self, key):
         device, inputs, dropped = key
         cell = self._noise.training_cell if dropped else self._noise.cell
-        made = kernels_of(device).Recurrence(cell, inputs, self._hidden_size, self._dtype)
+        sizes = cell, inputs, self._hidden_size
+        kernels = kernels_of(device)
+        if self._proj_size:
+            made = kernels.ProjectedRecurrence(*sizes, self._proj_size, self._dtype)
+        else:
+            made = kernels.Recurrence(*sizes, self._dtype)
         if self._recompute:
             made = RecomputedRecurrence(made, self._recompute)
         if dropped:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..arrays import check_array, check_ends, check_size, module_of
+from ..arrays import check_array, check_ends, check_size, module_of, to_device
 from .layer import Layer
 from .recurrences import Recurrences
 from .sequences import SequenceLayer
@@ -71,6 +71,8 @@ class Recurrent(SequenceLayer, Layer):
     """
 
     takes_halves = True
+    proj_size = 0
+    """Numbers of a hidden state that is projected before it goes anywhere; see `LSTM`."""
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
@@ -96,6 +98,7 @@ class Recurrent(SequenceLayer, Layer):
         bound = 1 / math.sqrt(self.hidden_size)
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         kinds += ("gain_ih", "gain_hh") if cell.normalised else ()
+        kinds += ("weight_hr",) if self.proj_size else ()
         self._shared = len(kinds)  # kinds of parameters that other cells have too
         kinds += cell.weights
         self._names = []
@@ -115,12 +118,14 @@ class Recurrent(SequenceLayer, Layer):
         rows = self.cell.gates * self.hidden_size
         shapes = {
             "weight_ih": (rows, self._inputs(layer)),
-            "weight_hh": (rows, self.hidden_size),
+            "weight_hh": (rows, self._outputs),
         }
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if self.cell.normalised:
             shapes |= {"gain_ih": (rows,), "gain_hh": (rows,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
 
     def __call__(self, x, state=None, lengths=None):
@@ -179,7 +184,12 @@ class Recurrent(SequenceLayer, Layer):
     @property
     def output_size(self):
         """Numbers of a step's output, of both directions: D H."""
-        return self.hidden_size * self.directions
+        return self._outputs * self.directions
+
+    @property
+    def _outputs(self):
+        """Numbers of a step's output of one direction, and of the hidden state."""
+        return self.proj_size or self.hidden_size
 
     def _inputs(self, layer):
         return self.input_size if layer == 0 else self.output_size
@@ -189,10 +199,11 @@ class Recurrent(SequenceLayer, Layer):
 
     @cached_property
     def _recurrences(self):
-        return Recurrences(self._noise, self.hidden_size, self.dtype, self.recompute)
+        sizes = self.hidden_size, self.proj_size
+        return Recurrences(self._noise, *sizes, self.dtype, self.recompute)
 
     def _weights(self, layer, direction):
-        """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains if there are any."""
+        """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains or a projection's w_hr."""
         names = self._names[layer * self.directions + direction][: self._shared]
         return tuple([name and self._parameter(name) for name in names])
 
@@ -215,7 +226,7 @@ class Recurrent(SequenceLayer, Layer):
         return self._own_weights(layer, direction) + masks
 
     def _gradients(self, layer, direction):
-        """Those of `_weights`, then those of `_own_weights`."""
+        """Those of `_weights`' first four, of `_own_weights`, then of a projection's w_hr."""
         names = self._names[layer * self.directions + direction]
         return tuple(name and self.grads[name] for name in names)
 
@@ -224,9 +235,11 @@ class Recurrent(SequenceLayer, Layer):
         steps, batch = x.shape[:2]
         states = self._check_state(state, "state", batch)
         lengths = check_ends(lengths, steps, batch, self.device)
+        if lengths is not None:
+            lengths = to_device(lengths, self.device)
         if steps == 1 and not keep and not self.bidirectional:
             return self._run_step(x, states)
-        xp, kernels, hidden = module_of(self.device), self.kernels, self.hidden_size
+        xp, kernels, outputs = module_of(self.device), self.kernels, self._outputs
         allocate = xp.empty if lengths is None else xp.zeros
         layers, directions = range(self.num_layers), range(self.directions)
         apart = self.bidirectional and kernels.directions_apart(batch)
@@ -252,7 +265,7 @@ class Recurrent(SequenceLayer, Layer):
                 index = layer * self.directions + direction
                 return self._recurrence(layer, dropped).forward(
                     weights[index], extras[direction], x, states[:, index], lengths,
-                    bool(direction), y, direction * hidden, keep,
+                    bool(direction), y, direction * outputs, keep,
                 )  # fmt: skip
 
             for final, tape in each(run, directions):
@@ -274,7 +287,7 @@ class Recurrent(SequenceLayer, Layer):
                 def run(direction, layer=layer, dy=dy, dx=dx):
                     index = layer * self.directions + direction
                     return self._recurrence(layer, dropped).backward(
-                        weights[index], tapes[index], dy, direction * hidden, dstates[:, index],
+                        weights[index], tapes[index], dy, direction * outputs, dstates[:, index],
                         self._gradients(layer, direction), dx[direction * apart],
                         bool(direction) and not apart,
                     )  # fmt: skip
@@ -290,7 +303,7 @@ class Recurrent(SequenceLayer, Layer):
 
     def _run_step(self, x, states):
         """What `_run` does, of one step that nobody will go back through: with less ado."""
-        xp, shape, finals = module_of(self.device), (1, x.shape[1], self.hidden_size), []
+        xp, shape, finals = module_of(self.device), (1, x.shape[1], self._outputs), []
         for layer in range(self.num_layers):
             y, state = xp.empty(shape, self.dtype), xp.array(states[:, layer], order="C")
             step = self._recurrence(layer).stepper(state)
@@ -304,13 +317,16 @@ class Recurrent(SequenceLayer, Layer):
         if len(states) == 1:
             parts = [states[0][i : i + 1] for i in range(self.cell.states)]
         else:
-            parts = tuple(module_of(self.device).stack(states, axis=1))
+            parts = list(module_of(self.device).stack(states, axis=1))
+        if self.proj_size:
+            parts[0] = parts[0][:, :, : self.proj_size].copy()
         return parts[0] if self.cell.states == 1 else tuple(parts)
 
     def _check_state(self, state, name, batch):
-        """A state as one array (S, L D, B, H)."""
+        """A state as one array (S, L D, B, H); a projection takes the first of H numbers."""
         xp, count = module_of(self.device), self.cell.states
-        shape = (self.num_layers * self.directions, batch, self.hidden_size)
+        rows = self.num_layers * self.directions
+        shape = (rows, batch, self.hidden_size)
         if state is None:
             return xp.zeros((count, *shape), self.dtype)
         if count == 1:
@@ -320,7 +336,11 @@ class Recurrent(SequenceLayer, Layer):
             if isinstance(state, (tuple, list)):
                 got += f" of {len(state)}"
             raise TypeError(f"{name}: expected a tuple of {count} arrays, got {got}")
-        parts = xp.empty((count, *shape), self.dtype)
+        parts = (xp.zeros if self.proj_size else xp.empty)((count, *shape), self.dtype)
         for i, part in enumerate(state):
-            parts[i] = check_array(part, f"{name}[{i}]", self.device, self.dtype, shape)
+            width = self.hidden_size if i else self._outputs
+            wanted = (rows, batch, width)
+            parts[i, :, :, :width] = check_array(
+                part, f"{name}[{i}]", self.device, self.dtype, wanted
+            )
         return parts

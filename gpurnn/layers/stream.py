@@ -20,7 +20,7 @@ class Stream:
             raise ValueError("stream: expected a layer of one direction: the other needs the end")
         self._layer, self._batch = layer, check_size(batch_size, "batch_size")
         self._xp = module_of(layer.device)
-        sizes = [layer.input_size] + [layer.hidden_size] * layer.num_layers
+        sizes = [layer.input_size] + [layer.output_size] * layer.num_layers
         self._x_shape, self._y_shape = (self._batch, sizes[0]), (self._batch, sizes[-1])
         self._between = [
             self._xp.empty((1, self._batch, size), layer.dtype) for size in sizes[1:-1]

@@ -128,6 +128,8 @@ def _check_layer(layer):
         raise TypeError(f"layer: expected a recurrent layer, got {type(layer).__name__}")
     if isinstance(layer, ScanStack):
         raise TypeError(f"layer: expected one with recurrent weights, got {type(layer).__name__}")
+    if layer.proj_size:
+        raise ValueError(f"layer: expected one without projection, got proj_size={layer.proj_size}")
     if is_half(layer.dtype):
         raise ValueError(f"layer: expected float32 or float64, got {layer.dtype}")
     if layer.num_layers > 1 or layer.bidirectional:

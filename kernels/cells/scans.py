@@ -1,4 +1,8 @@
-"""Light recurrences h_t = a_t h_{t-1} + b_t, whose a and b know nothing of h.
+"""Light recurrences, of one unit each: no unit's state meets another's on its way through time.
+
+The state c goes from step to step; what comes out is y, often c itself. All gates' products with
+the input are at hand before the first step. Most are linear in the state, c_t = a_t c_{t-1} + b_t
+with a and b that know nothing of c: those can be run in chunks of time side by side.
 
 L. Feng et al., "Were RNNs all we needed?", 2024, in their plain form (section 3; not that of
 their appendix, where logarithms want candidates above 0). Of the inputs' products:
@@ -17,28 +21,75 @@ from ..mathematics import complement, sigmoid, sigmoid_slope, softplus
 class ScanCell:
     """A light recurrence for one unit of one sequence at one step.
 
-    coefficients: the products x[gates] -> (a, b)
-    backward: (x, da, db), gradients by a and b -> the gradients by x
+    x is a tuple: the products of `gates`; then, if `highway`, the layer's own input in the unit's
+    place; then the unit's of each of `weights`.
 
-    The other fields are those of a `Cell` that a stack of layers asks for.
+    step: (x, old state) -> (new state, y)
+    backward: (x, old, new, dy, dnew) -> (the gradients by x, dold)
+    coefficients: x -> (a, b), if new = a old + b, else None
+    by_output: of such a cell, (x, new, dy) -> what of dnew comes by y
+
+    The other fields are those of a `Cell` that a stack of layers asks for. Of its `states` a cell
+    knows the first; the others are its inputs' (see `kernels.causal_convolution`).
     """
 
     name: str
     gates: int
-    coefficients: Callable
+    step: Callable
     backward: Callable
-    states = 1
+    coefficients: Callable | None = None
+    by_output: Callable | None = None
+    highway: bool = False
+    weights: tuple = ()
+    states: int = 1
     masks = 0
-    weights = ()
-    extras = 0
     normalised = False
+
+    @property
+    def extras(self):
+        return len(self.weights)
+
+    @property
+    def reads(self):
+        """How many numbers x are."""
+        return self.gates + self.highway + len(self.weights)
+
+
+def _state(x, c):
+    return c
+
+
+def _by_state(x, c, dy):
+    return dy
+
+
+def linear_cell(name, gates, coefficients, backward, output=_state, by_output=_by_state, **rest):
+    """The `ScanCell` of c = a c + b.
+
+    coefficients: x -> (a, b)
+    backward: (x, da, db, c, dy), gradients by a, b and the output -> the gradients by x
+    output: (x, c) -> y
+    by_output: (x, c, dy) -> the gradient by c
+    """
+
+    def step(x, old):
+        a, b = coefficients(x)
+        new = a * old + b
+        return new, output(x, new)
+
+    def back(x, old, new, dy, dnew):
+        a, _ = coefficients(x)
+        dc = dnew + by_output(x, new, dy)
+        return backward(x, dc * old, dc, new, dy), a * dc
+
+    return ScanCell(name, gates, step, back, coefficients, by_output, **rest)
 
 
 def _given(x):
     return x
 
 
-def _given_back(x, da, db):
+def _given_back(x, da, db, c, dy):
     return da, db
 
 
@@ -47,7 +98,7 @@ def _min_gru(x):
     return complement(z), z * x[1]
 
 
-def _min_gru_back(x, da, db):
+def _min_gru_back(x, da, db, c, dy):
     z = sigmoid(x[0])
     return (db * x[1] - da) * sigmoid_slope(z), db * z
 
@@ -62,12 +113,12 @@ def _min_lstm(x):
     return a, complement(a) * x[2]
 
 
-def _min_lstm_back(x, da, db):
+def _min_lstm_back(x, da, db, c, dy):
     a = _forgotten(x)
     d = (da - db * x[2]) * sigmoid_slope(a)
     return d * sigmoid(-x[0]), -d * sigmoid(-x[1]), db * complement(a)
 
 
-GIVEN = ScanCell("linear scan", 2, _given, _given_back)
-MIN_GRU = ScanCell("minGRU", 2, _min_gru, _min_gru_back)
-MIN_LSTM = ScanCell("minLSTM", 3, _min_lstm, _min_lstm_back)
+GIVEN = linear_cell("linear scan", 2, _given, _given_back)
+MIN_GRU = linear_cell("minGRU", 2, _min_gru, _min_gru_back)
+MIN_LSTM = linear_cell("minLSTM", 3, _min_lstm, _min_lstm_back)

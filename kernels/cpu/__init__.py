@@ -15,8 +15,10 @@ from .jordan import jordan_backward, jordan_forward
 from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
+from .projected import ProjectedRecurrence
 from .recurrence import Recurrence, directions_apart
 from .scan import scan_backward, scan_forward
+from .scan_recurrence import ScanRecurrence
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
@@ -24,7 +26,9 @@ from .trees import tree_backward, tree_forward
 __all__ = [
     "FullInfluence",
     "OwnInfluence",
+    "ProjectedRecurrence",
     "Recurrence",
+    "ScanRecurrence",
     "activate",
     "activate_backward",
     "add_weight_gradient",

@@ -21,8 +21,8 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, norm,
-        history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried,
-        offsets,
+        history, tape, dxg, dhg, dweights, dseen, carry, carry_offsets, carry_plane, dgated,
+        carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         run_cell(
@@ -54,8 +54,8 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, norm,
-        history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, dgated, carried,
-        offsets,
+        history, tape, dxg, dhg, dweights, dseen, carry, carry_offsets, carry_plane, dgated,
+        carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
@@ -85,26 +85,69 @@ def _two_phase(cell, dtype):
     return step
 
 
+def _projected(cell, dtype):
+    """The first of `carry` is the gradient by the projection but while the cell's function runs.
+
+    That by what comes out of each step, in all, goes to `dseen`.
+    """
+    run_cell, gate_count = cell_backward_pass(cell, dtype), cell.gates
+
+    @inlined
+    def step(
+        count, t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden, extras, norm,
+        history, tape, dxg, dhg, dweights, dseen, carry, carry_offsets, carry_plane, dgated,
+        carried, offsets,
+    ):  # fmt: skip
+        (batch, outputs), padded = dseen.shape[1:], history.shape[3]
+        dseen_flat, nothing = dseen.reshape(-1), np.zeros(padded, dy.dtype)
+        for r in range(count):
+            at = t * batch + rows[r]
+            offsets[r] = at * outputs
+            for p in range(outputs):
+                dseen_flat[offsets[r] + p] = (
+                    carry[carry_offsets[r] + p] + dy[dy_offset + at * dy_stride + p]
+                )
+        multiply_whole_panels(
+            dseen_flat, offsets, count, np.intp(1), outputs, wq, np.intp(0), wq.shape[0],
+            carry, carry_offsets, np.bool_(False),
+        )  # fmt: skip
+        run_cell(
+            np.intp(0), padded, count, rows, t, before, after, nothing, np.intp(0), np.intp(0),
+            hidden, extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane,
+            carried,
+        )  # fmt: skip
+        for r in range(count):
+            offsets[r] = (t * batch + rows[r]) * gate_count * padded
+        multiply_whole_panels(
+            dhg.reshape(-1), offsets, count, np.intp(1), gate_count * padded, wh, np.intp(0),
+            wh.shape[0], carry, carry_offsets, np.bool_(False),
+        )  # fmt: skip
+
+    return step
+
+
 @cache
-def backward_rows(cell, dtype):
+def backward_rows(cell, dtype, projected=False):
     """The kernel for this cell and dtype.
 
     Its arguments: dy, flat, in which row (t, b) begins at (t B + b) dy_stride + dy_offset; rows and
     counts as in forward; the packed weights wh, wq of the way back; hidden size; extras; `norm`, of
-    the hidden states, see `normalisation`; history and tape; dxg, dhg and dweights, to be
-    written; dstate (S, B, H): comes as the gradient by the final state, leaves as that by the
-    initial one; whether time ran backwards.
+    the hidden states, see `normalisation`; history and tape; dxg, dhg, dweights and (`projected`)
+    dseen (T, B, P), to be written; dstate (S, B, H): comes as the gradient by the final state,
+    leaves as that by the initial one; whether time ran backwards.
     """
-    step = (_two_phase if cell.late else _one_phase)(cell, dtype)
+    make_step = _projected if projected else _two_phase if cell.late else _one_phase
+    step = make_step(cell, dtype)
     carried_count = cell.carried
 
-    @kernel(f"backward_rows {text_of_cell(cell)} {dtype}")
+    @kernel(f"backward_rows {projected} {text_of_cell(cell)} {dtype}")
     def backward(
         dy, dy_offset, dy_stride, rows, counts, wh, wq, hidden, extras, norm, history, tape,
-        dxg, dhg, dweights, dstate, reverse,
+        dxg, dhg, dweights, dseen, dstate, reverse,
     ):  # fmt: skip
         steps, _, _, padded = dxg.shape
-        states, count, width = history.shape[0], rows.size, wh.shape[0] * wh.shape[2]
+        states, count = history.shape[0], rows.size
+        width = max(wh.shape[0], wq.shape[0]) * wh.shape[2]
         carry_plane = count * width
         carry = np.zeros(states * carry_plane, dxg.dtype)
         carry_offsets = np.arange(count) * width
@@ -121,7 +164,7 @@ def backward_rows(cell, dtype):
             if counts[t]:
                 step(
                     counts[t], t, before, after, rows, dy, dy_offset, dy_stride, wh, wq, hidden,
-                    extras, norm, history, tape, dxg, dhg, dweights, carry, carry_offsets,
+                    extras, norm, history, tape, dxg, dhg, dweights, dseen, carry, carry_offsets,
                     carry_plane, dgated, carried, offsets,
                 )  # fmt: skip
         for s in range(states):

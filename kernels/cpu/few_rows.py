@@ -16,10 +16,10 @@ def are_few(rows, weights):
 
 
 @inlined
-def _add_outer_products(d, first, hidden, a, start, width, total, row):
-    """total[row + i, :] += d[first + i] * a[start :], i < hidden; rows are `width` numbers."""
+def _add_outer_products(d, first, units, a, start, width, total, row):
+    """total[row + i, :] += d[first + i] * a[start :], i < units; rows are `width` numbers."""
     one, none = np.intp(1), np.intp(0)
-    for i in range(hidden):
+    for i in range(units):
         at = (row + i) * width
         add_scaled_rows(d, first + i, one, a, start, none, total, at, width)
 
@@ -30,7 +30,7 @@ def backward_of_few(
 ):
     """All that `write_input_gradients` and `add_weight_gradients` do, row after row."""
     gates, padded = dxg.shape[2:]
-    hidden, inputs = dw_hh.shape[1], dw_ih.shape[1]
+    units, inputs, seen_width = dw_ih.shape[0] // gates, dw_ih.shape[1], dw_hh.shape[1]
     dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
     x_flat, h_flat, gated_flat = x.reshape(-1), h.reshape(-1), gated.reshape(-1)
     w_flat, dinputs = w_ih.reshape(-1), dx.reshape(-1)
@@ -39,18 +39,18 @@ def backward_of_few(
         if not resume:
             dinputs[row * inputs : (row + 1) * inputs] = 0
         for gate in range(gates):
-            first, unit = (row * gates + gate) * padded, gate * hidden
+            first, unit = (row * gates + gate) * padded, gate * units
             add_scaled_rows(
-                dx_flat, first, hidden, w_flat, unit * inputs, inputs, dinputs, row * inputs, inputs
+                dx_flat, first, units, w_flat, unit * inputs, inputs, dinputs, row * inputs, inputs
             )
             _add_outer_products(
-                dx_flat, first, hidden, x_flat, row * inputs, inputs, dw_ih_flat, unit
+                dx_flat, first, units, x_flat, row * inputs, inputs, dw_ih_flat, unit
             )
             seen = h_flat if gate < early else gated_flat
             _add_outer_products(
-                dh_flat, first, hidden, seen, row * padded, hidden, dw_hh_flat, unit
+                dh_flat, first, units, seen, row * padded, seen_width, dw_hh_flat, unit
             )
             if db_ih.size:
-                for i in range(hidden):
+                for i in range(units):
                     db_ih[unit + i] += dx_flat[first + i]
                     db_hh[unit + i] += dh_flat[first + i]

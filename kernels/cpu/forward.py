@@ -14,7 +14,7 @@ from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .normalisation import HIDDEN, INPUTS, normalise
 from .passes import cell_pass, gate_pass
-from .product import multiply_whole_panels
+from .product import multiply_panels, multiply_whole_panels
 from .simd import lanes_of
 
 BLOCK_ROWS = 64  # rows of a block of a product: its results stay in the cache till used
@@ -65,7 +65,7 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat = history.reshape(-1)
@@ -98,7 +98,7 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
@@ -131,25 +131,67 @@ def _two_phase(cell, dtype):
     return step
 
 
+def _projected(cell, dtype):
+    """A projection of the hidden states, `gated`, meets the weights and is what comes out.
+
+    It has the history's slots; wq makes it.
+    """
+    run_cell, gate_count = cell_pass(cell, dtype), cell.gates
+    multiply, pass_width = _pass_product(cell.gates, lanes_of(dtype)), _pass_width(cell, dtype)
+
+    @inlined
+    def step(
+        count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
+        hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
+    ):  # fmt: skip
+        batch, padded = history.shape[2:]
+        states_flat, seen_flat = history.reshape(-1), gated.reshape(-1)
+        nowhere = np.empty(padded, y.dtype)  # the history has the hidden states, y wants others
+        for r in range(count):
+            offsets[r] = (before * batch + rows[r]) * padded
+        width = pass_width(padded)
+        x_width = gate_count * width
+        for begin in range(0, padded, width):
+            multiply(begin, width, seen_flat, offsets, count, outputs, wh, tile, tile_offsets)
+            run_cell(
+                begin, min(begin + width, padded), count, rows, t, before, after, xg,
+                x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
+                hidden, extras, history, nowhere, np.intp(0), np.intp(0), tape, kept, keep,
+            )  # fmt: skip
+        for r in range(count):
+            offsets[r] = (after * batch + rows[r]) * padded
+        multiply_panels(
+            states_flat, offsets, count, np.intp(1), hidden, wq, seen_flat, offsets, outputs,
+            np.bool_(False),
+        )  # fmt: skip
+        for r in range(count):
+            y_at = y_offset + (t * batch + rows[r]) * y_stride
+            for p in range(outputs):
+                y[y_at + p] = seen_flat[offsets[r] + p]
+
+    return step
+
+
 @cache
-def forward_rows(cell, dtype):
+def forward_rows(cell, dtype, projected=False):
     """The kernel for this cell and dtype.
 
     Its arguments: x (T, B, I); `rows`, the sequences of this call by falling length; `counts` (T,),
-    how many of them reach step t; the packed weights wx, wh and (two-phase) wq; hidden size;
-    extras; `norms`, see `normalisation`; history; y, flat, in which row (t, b) begins at
-    (t B + b) y_stride + y_offset; tape and gated; whether to keep them and what of
-    `norms` is kept; whether time runs backwards.
+    how many of them reach step t; the packed weights wx, wh and (two-phase or `projected`) wq;
+    hidden size; how many numbers of a sequence come out; extras; `norms`, see `normalisation`;
+    history; y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset; tape and gated;
+    whether to keep them and what of `norms` is kept; whether time runs backwards.
     """
-    step = (_two_phase if cell.late else _one_phase)(cell, dtype)
+    make_step = _projected if projected else _two_phase if cell.late else _one_phase
+    step = make_step(cell, dtype)
     kept_count, gate_count = cell.kept, cell.gates
     multiply_inputs = _pass_product(cell.gates, lanes_of(dtype))
     normalise_inputs, pass_width = normalise(cell, dtype, INPUTS), _pass_width(cell, dtype)
 
-    @kernel(f"forward_rows {text_of_cell(cell)} {dtype}")
+    @kernel(f"forward_rows {projected} {text_of_cell(cell)} {dtype}")
     def forward(
-        x, rows, counts, wx, wh, wq, hidden, extras, norms, history, y, y_offset, y_stride, tape,
-        gated, keep, reverse,
+        x, rows, counts, wx, wh, wq, hidden, outputs, extras, norms, history, y, y_offset, y_stride,
+        tape, gated, keep, reverse,
     ):  # fmt: skip
         steps, batch, inputs = x.shape
         slots, padded = history.shape[1], history.shape[3]
@@ -187,8 +229,8 @@ def forward_rows(cell, dtype):
                 before, after = (t + 1, t) if reverse else (t, t + 1)
                 step(
                     counts[t], t, before % slots, after % slots, rows, xg, used, x_rows, wh, wq,
-                    tile, tile_offsets, offsets, hidden, extras, norms, history, y, y_offset,
-                    y_stride, tape, gated, kept, keep,
+                    tile, tile_offsets, offsets, hidden, outputs, extras, norms, history, y,
+                    y_offset, y_stride, tape, gated, kept, keep,
                 )  # fmt: skip
                 used += counts[t]
 

@@ -38,7 +38,7 @@ def _all_reach(first, last, steps):
     return np.arange(first, last), np.full(steps, last - first)
 
 
-def _spread(lengths, steps, batch, threads):
+def spread(lengths, steps, batch, threads):
     """For each thread its sequences by falling length, and how many of them reach each step."""
     if lengths is None:
         bounds = [(0, batch)] if threads == 1 else split(batch, threads)
@@ -94,7 +94,7 @@ class Recurrence:
         self._nothing = np.empty(0, dtype)
         self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
-        self._no_panels = np.empty((0, 0, 0), dtype)
+        self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
         width = panel_width(dtype)
         self._gates_width = -(-cell.gates * self.padded // width) * width
 
@@ -203,7 +203,7 @@ class Recurrence:
             wx = self._order.input_panels(weights.expanded() if reduced else weights)
         block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
-        ((rows, counts),) = _spread(lengths, steps, batch, 1)
+        ((rows, counts),) = spread(lengths, steps, batch, 1)
         run_team(
             self._forward_units, self._team(steps, batch),
             (
@@ -233,10 +233,10 @@ class Recurrence:
             self._forward_rows,
             [
                 (
-                    x, rows, counts, wx, wh, wq, self.hidden, as_triples(extras), norms, history,
-                    y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
+                    x, rows, counts, wx, wh, wq, self.hidden, self.hidden, as_triples(extras),
+                    norms, history, y.reshape(-1), column, y.shape[2], saved, gated, keep, reverse,
                 )
-                for rows, counts in _spread(
+                for rows, counts in spread(
                     lengths, steps, batch, self._threads(lengths, steps, batch)
                 )
             ],
@@ -257,8 +257,7 @@ class Recurrence:
         dhg = take(shape, self.dtype) if self._apart else dxg
         dweights = take((steps, batch, len(cell.weights), self.padded), self.dtype)
         dstate = dstate.copy()
-        run = self._run_back_units if batch <= FEW else self._run_back_rows
-        hidden_norms = run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
+        hidden_norms = self._run_back(weights, tape, dy, column, dstate, dxg, dhg, dweights, grads)
         if tape.lengths is None:
             valid = np.arange(steps * batch)
         else:
@@ -277,10 +276,18 @@ class Recurrence:
         give_back(*((dxg, dhg) if self._apart else (dxg,)), dweights)
         return dstate
 
+    def _run_back(self, weights, tape, dy, column, dstate, dxg, dhg, dweights, grads):
+        """All steps back: write dxg, dhg and dweights, renew dstate in place.
+
+        Returns what `Norms.add_gradients` takes of the hidden states'.
+        """
+        run = self._run_back_units if tape.x.shape[1] <= FEW else self._run_back_rows
+        return run(weights[1], tape, dy, column, dstate, dxg, dhg, dweights)
+
     def _run_back_units(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
         steps, batch = tape.x.shape[:2]
         cell = self.cell
-        ((rows, counts),) = _spread(tape.lengths, steps, batch, 1)
+        ((rows, counts),) = spread(tape.lengths, steps, batch, 1)
         (norm,) = self._norms.back(tape.norms, HIDDEN, 1)
         run_team(
             self._backward_units, self._team(steps, batch),
@@ -305,10 +312,10 @@ class Recurrence:
                 (
                     dy.reshape(-1), column, dy.shape[2], rows, counts, wh, wq, self.hidden,
                     as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,
-                    dstate, tape.reverse,
+                    self._no_projection, dstate, tape.reverse,
                 )
                 for norm, (rows, counts) in zip(
-                    norms, _spread(tape.lengths, steps, batch, threads)
+                    norms, spread(tape.lengths, steps, batch, threads)
                 )
             ],
         )  # fmt: skip
@@ -316,7 +323,7 @@ class Recurrence:
 
     def _finish_few(self, tape, valid, dxg, dhg, w_ih, grads, dx, resume):
         backward_of_few(
-            dxg, dhg, valid, tape.x, _met(tape), tape.gated, self._early, w_ih,
+            dxg, dhg, valid, tape.x, self._met(tape), tape.gated, self._early, w_ih,
             *self._with_biases(grads), dx, resume,
         )  # fmt: skip
 
@@ -337,7 +344,7 @@ class Recurrence:
             add_weight_gradients,
             [
                 (
-                    dxg, dhg, self._apart, valid, first, last, self._early, tape.x, _met(tape),
+                    dxg, dhg, self._apart, valid, first, last, self._early, tape.x, self._met(tape),
                     tape.gated, *self._with_biases(grads),
                 )
                 for first, last in split(hidden, shares(work))
@@ -348,7 +355,11 @@ class Recurrence:
         """The gradients' arrays, empty ones for the biases that there are not."""
         return (*grads[:2], *((self._nothing, self._nothing) if grads[2] is None else grads[2:]))
 
+    def _seen(self, tape):
+        """What the recurrent product sees (T + 1, B, H'), by slots of the history."""
+        return tape.history[0]
 
-def _met(tape):
-    """The hidden states that the steps began with."""
-    return tape.history[0, 1:] if tape.reverse else tape.history[0, :-1]
+    def _met(self, tape):
+        """What it saw of each step."""
+        seen = self._seen(tape)
+        return seen[1:] if tape.reverse else seen[:-1]

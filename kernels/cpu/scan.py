@@ -1,33 +1,38 @@
-"""Scans over time, h_t = a_t h_{t-1} + b_t, and back; a and b of a `ScanCell`, made on the way.
+"""Time loops of light recurrences, whose units do not meet: a `ScanCell`'s steps, and back.
 
 Time is the outer loop, so that memory is read as it lies; the states of a thread's units stay in
 the nearest cache. Threads have sequences or, of few sequences, units each.
 
-- Gates are a tuple of flat arrays that begin at gate 0, 1, ... of the first step and sequence;
-  `pitch` numbers further on begins the next sequence's.
+- A matrix is a pair (a flat array, numbers from row to row): see `rows_of`. Its rows are those of
+  all steps and sequences, or a single one that serves them all, of pitch 0. Of what a cell reads
+  there are as many matrices, each from the first unit's number on.
 - carry (B, H) holds the state at first, or the gradient by it, and is renewed in place.
 """
 
 from functools import cache
 
+from ..matrices import rows_of, separated
 from ..specialise import specialise, text_of
 from .compiling import inlined, kernel
 from .functions import REPLACEMENTS
-from .simd import fma, lanes_of, load_each, load_part, store_each, store_part
+from .simd import lanes_of, load_part, store_part
 from .threads import run_parallel, shares, split
+from .tuples import gather_rows, scatter_rows
 
-COST = 20  # operations for a gate of a unit, about
+COST = 20  # operations for a number that a unit reads, about
 
 
 @cache
 def _forward(cell, dtype):
-    lanes = lanes_of(dtype)
-    coefficients = specialise(cell.coefficients, REPLACEMENTS, inlined)
+    lanes, read = lanes_of(dtype), gather_rows(cell.reads)
+    step = specialise(cell.step, REPLACEMENTS, inlined)
 
-    @kernel(f"scan {text_of(cell.coefficients)} {dtype}")
-    def run(gates, pitch, lengths, reverse, carry, y, y_pitch, sequences, units):
+    @kernel(f"scan {cell.reads} {text_of(cell.step)} {dtype}")
+    def run(
+        inputs, pitches, lengths, reverse, carry, y, y_pitch, states, keep, sequences, units
+    ):  # fmt: skip
         batch, hidden = carry.shape
-        states = carry.reshape(-1)
+        current = carry.reshape(-1)
         for k in range(lengths.max()):
             for b in range(sequences[0], sequences[1]):
                 if k >= lengths[b]:
@@ -35,27 +40,28 @@ def _forward(cell, dtype):
                 row = (lengths[b] - 1 - k if reverse else k) * batch + b
                 for u in range(units[0], units[1], lanes):
                     count, at = min(lanes, units[1] - u), b * hidden + u
-                    a, new = coefficients(load_each(gates, row * pitch + u, count))
-                    h = fma(a, load_part(states, at, count), new)
-                    store_part(states, at, h, count)
-                    store_part(y, row * y_pitch + u, h, count)
+                    x = read(inputs, pitches, row, u, count)
+                    new, out = step(x, load_part(current, at, count))
+                    store_part(current, at, new, count)
+                    store_part(y, row * y_pitch + u, out, count)
+                    if keep:
+                        store_part(states, row * hidden + u, new, count)
 
     return run
 
 
 @cache
 def _backward(cell, dtype):
-    lanes = lanes_of(dtype)
-    coefficients = specialise(cell.coefficients, REPLACEMENTS, inlined)
+    lanes, read, write = lanes_of(dtype), gather_rows(cell.reads), scatter_rows(cell.reads)
     gradients = specialise(cell.backward, REPLACEMENTS, inlined)
 
-    @kernel(f"scan_back {text_of(cell.coefficients)} {text_of(cell.backward)} {dtype}")
+    @kernel(f"scan_back {cell.reads} {text_of(cell.backward)} {dtype}")
     def run(
-        gates, dgates, pitch, lengths, reverse, initial, carry, y, y_pitch, dy, dy_pitch,
+        inputs, pitches, dinputs, dpitches, lengths, reverse, initial, carry, states, dy, dy_pitch,
         sequences, units,
     ):  # fmt: skip
         batch, hidden = carry.shape
-        states, first = carry.reshape(-1), initial.reshape(-1)
+        current, first = carry.reshape(-1), initial.reshape(-1)
         back = batch if reverse else -batch
         for k in range(lengths.max() - 1, -1, -1):
             for b in range(sequences[0], sequences[1]):
@@ -64,22 +70,26 @@ def _backward(cell, dtype):
                 row = (lengths[b] - 1 - k if reverse else k) * batch + b
                 for u in range(units[0], units[1], lanes):
                     count, at = min(lanes, units[1] - u), b * hidden + u
-                    x = load_each(gates, row * pitch + u, count)
                     if k:
-                        old = load_part(y, (row + back) * y_pitch + u, count)
+                        old = load_part(states, (row + back) * hidden + u, count)
                     else:
                         old = load_part(first, at, count)
-                    dh = load_part(dy, row * dy_pitch + u, count) + load_part(states, at, count)
-                    a, _ = coefficients(x)
-                    store_each(dgates, row * pitch + u, gradients(x, dh * old, dh), count)
-                    store_part(states, at, a * dh, count)
+                    dinput, dold = gradients(
+                        read(inputs, pitches, row, u, count),
+                        old,
+                        load_part(states, row * hidden + u, count),
+                        load_part(dy, row * dy_pitch + u, count),
+                        load_part(current, at, count),
+                    )
+                    write(dinputs, dpitches, row, u, dinput, count)
+                    store_part(current, at, dold, count)
 
     return run
 
 
 def _parts(cell, lengths, hidden, dtype):
     """(sequences, units) for each thread, both as bounds."""
-    threads = shares(COST * cell.gates * hidden * int(lengths.sum()))
+    threads = shares(COST * cell.reads * hidden * int(lengths.sum()))
     sequences = split(len(lengths), threads)
     lanes = lanes_of(dtype)
     blocks = split(-(-hidden // lanes), threads // len(sequences))
@@ -87,40 +97,31 @@ def _parts(cell, lengths, hidden, dtype):
     return [(some, part) for some in sequences for part in units]
 
 
-def scan_forward(cell, gates, pitch, lengths, reverse, carry, y, column):
-    """Write the states of all steps to the columns from `column` on of y (T, B, ...).
+def scan_forward(cell, inputs, lengths, reverse, carry, y, column, states=None):
+    """Write what comes out of all steps to the columns from `column` on of y (T, B, ...).
 
-    lengths (B,); what lies past a sequence's end is left as it is. With `reverse` a sequence
-    begins at its end.
+    Also write all states to `states` (T, B, H), if that is given. lengths (B,); what lies past a
+    sequence's end is left as it is. With `reverse` a sequence begins at its end.
     """
-    run = _forward(cell, carry.dtype)
-    target, y_pitch = y.reshape(-1)[column:], y.shape[2]
-    run_parallel(
-        run,
-        [
-            (gates, pitch, lengths, reverse, carry, target, y_pitch, *part)
-            for part in _parts(cell, lengths, carry.shape[1], carry.dtype)
-        ],
-    )
+    keep = states is not None
+    kept = (states if keep else carry).reshape(-1)
+    run = (
+        *separated(inputs), lengths, reverse, carry, *rows_of(y, column), kept, keep
+    )  # fmt: skip
+    parts = _parts(cell, lengths, carry.shape[1], carry.dtype)
+    run_parallel(_forward(cell, carry.dtype), [(*run, *part) for part in parts])
 
 
-def scan_backward(
-    cell, gates, dgates, pitch, lengths, reverse, initial, carry, y, column, dy, dy_column
-):
-    """Write the gradients by the gates, of those by the states dy (T, B, ...) of all steps.
+def scan_backward(cell, inputs, dinputs, lengths, reverse, initial, carry, states, dy, column):
+    """Write the gradients by the inputs, of those by what came out of all steps.
 
-    initial (B, H) is the first state, y what `scan_forward` wrote; carry (B, H) comes in as the
+    initial (B, H) is the first state, `states` (T, B, H) are those after all steps; the gradients
+    by the output are the columns from `column` on of dy (T, B, ...); carry comes in as the
     gradient by the last state and leaves as that by the first.
     """
-    run = _backward(cell, carry.dtype)
-    states, gradients = y.reshape(-1)[column:], dy.reshape(-1)[dy_column:]
-    run_parallel(
-        run,
-        [
-            (
-                gates, dgates, pitch, lengths, reverse, initial, carry, states, y.shape[2],
-                gradients, dy.shape[2], *part,
-            )
-            for part in _parts(cell, lengths, carry.shape[1], carry.dtype)
-        ],
+    run = (
+        *separated(inputs), *separated(dinputs), lengths, reverse, initial, carry,
+        states.reshape(-1), *rows_of(dy, column),
     )  # fmt: skip
+    parts = _parts(cell, lengths, carry.shape[1], carry.dtype)
+    run_parallel(_backward(cell, carry.dtype), [(*run, *part) for part in parts])

@@ -55,19 +55,20 @@ def add_weight_gradients(
     unless `apart`. The biases' gradients may be empty.
     """
     gates, padded = dxg.shape[2:]
-    hidden, inputs, units = dw_hh.shape[1], dw_ih.shape[1], last - first
+    hidden, inputs, units = dw_hh.shape[0] // gates, dw_ih.shape[1], last - first
+    outputs = dw_hh.shape[1]
     dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
     x_flat, h_flat, gated_flat = x.reshape(-1), h.reshape(-1), gated.reshape(-1)
     dw_ih_flat, dw_hh_flat = dw_ih.reshape(-1), dw_hh.reshape(-1)
     rows, x_rows, h_rows = valid * (gates * padded), valid * inputs, valid * padded
-    x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(hidden, dx_flat)
+    x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(outputs, dx_flat)
     gated_slice = empty_slice(hidden if early < gates else np.intp(0), dx_flat)
     packed, packed_offsets = empty_group(dx_flat)
     sums = np.empty(units + REGISTER_BYTES // dxg.itemsize, dxg.dtype)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
         pack_slice(x_flat, x_rows, k0, depth, inputs, x_slice)
-        pack_slice(h_flat, h_rows, k0, depth, hidden, h_slice)
+        pack_slice(h_flat, h_rows, k0, depth, outputs, h_slice)
         if early < gates:
             pack_slice(gated_flat, h_rows, k0, depth, hidden, gated_slice)
         for gate in range(gates):
@@ -82,7 +83,7 @@ def add_weight_gradients(
                 add_group(packed, packed_offsets, some, depth, x_slice, dw_ih_flat, row, inputs)
                 if apart:
                     pack_group(dh_flat, rows, k0, depth, column, some, packed, packed_offsets)
-                add_group(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, hidden)
+                add_group(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, outputs)
             if db_ih.size:
                 row = gate * hidden + first
                 column_sums(dx_flat, rows, k0, depth, gate * padded + first, units, sums)

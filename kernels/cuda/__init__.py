@@ -24,8 +24,10 @@ from .jordan import jordan_backward, jordan_forward
 from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
+from .projected import ProjectedRecurrence
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
+from .scan_recurrence import ScanRecurrence
 from .together import run_together
 from .trees import tree_backward, tree_forward
 
@@ -38,7 +40,9 @@ def directions_apart(batch):
 __all__ = [
     "FullInfluence",
     "OwnInfluence",
+    "ProjectedRecurrence",
     "Recurrence",
+    "ScanRecurrence",
     "activate",
     "activate_backward",
     "add_weight_gradient",

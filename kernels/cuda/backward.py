@@ -26,7 +26,11 @@ from .tuples import add, add_at, gather, repeat, scatter
 
 @cache
 def backward_step(cell, dtype):
-    """The kernel of a one-phase cell. `follows`: whether a later step left gate gradients."""
+    """The kernel of a one-phase cell.
+
+    Rows of `depth` numbers of `later`, `pitch` numbers apart, by the weights w make what the
+    gradient by the hidden state lacks.
+    """
     dtype = np.dtype(dtype)
     function, product = specialise(backward_of(cell), REPLACEMENTS, inlined), unit_product(dtype)
     states, saves, put_states = gather(cell.states), gather(cell.saved), scatter(cell.states)
@@ -36,17 +40,16 @@ def backward_step(cell, dtype):
     put_weights, weight_count = scatter(len(cell.weights)), len(cell.weights)
 
     def backward(
-        t, lengths, batch, hidden, follows, later_dhg, w_hh, extras, dy, dy_stride, old, new, plane,
+        t, lengths, batch, hidden, later, pitch, depth, w, extras, dy, dy_stride, old, new, plane,
         tape, carry, carry_plane, dxg, dhg, dweights,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        gates_at, depth = b * gate_count * hidden, gate_count * hidden * follows
-        through = product(later_dhg, gates_at, w_hh, hidden, depth, present)
+        through = product(later, b * pitch, w, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at, gates_at = b * hidden + j, gates_at + j
+        at, gates_at = b * hidden + j, b * gate_count * hidden + j
         if t >= lengths[b]:
             carry[at] += through  # of a reverse direction, whose first step is behind
             nothing = zeros(type(through)(0))
@@ -71,7 +74,7 @@ def backward_step(cell, dtype):
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, i, f, f, more, f, i, s, s, i, s, s, i, f, f, f)
+    types = (i, INTEGERS, i, i, f, i, i, f, more, f, i, s, s, i, s, s, i, f, f, f)
     return Kernel(f"backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -87,17 +90,16 @@ def late_backward_step(cell, dtype):
     plus_output, extra = add_at(cell.output), gather_extras(cell.extras)
 
     def backward(
-        t, lengths, batch, hidden, follows, later_dg, w_hh, extras, dy, dy_stride, old, new, plane,
+        t, lengths, batch, hidden, later, pitch, depth, w, extras, dy, dy_stride, old, new, plane,
         tape, carry, carry_plane, dg, carried,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        gates_at, depth = b * gate_count * hidden, early_count * hidden * follows
-        through = product(later_dg, gates_at, w_hh, hidden, depth, present)
+        through = product(later, b * pitch, w, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at, late_at = b * hidden + j, gates_at + early_count * hidden + j
+        at, late_at = b * hidden + j, (b * gate_count + early_count) * hidden + j
         if t >= lengths[b]:
             carry[at] += through  # of a reverse direction, whose first step is behind
             put_late(dg, late_at, hidden, zeros(type(through)(0)))
@@ -117,7 +119,7 @@ def late_backward_step(cell, dtype):
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, i, f, f, more, f, i, s, s, i, s, s, i, f, s)
+    types = (i, INTEGERS, i, i, f, i, i, f, more, f, i, s, s, i, s, s, i, f, s)
     return Kernel(f"late_backward_step {text_of_cell(cell)} {dtype}", backward, types)
 
 
@@ -168,19 +170,18 @@ def gate_backward_step(cell, dtype):
 
 
 @cache
-def last_backward_step(cell, dtype):
+def last_backward_step(dtype):
     """The kernel that adds the first step's recurrent product to the initial state's gradient."""
     dtype = np.dtype(dtype)
-    product, gate_count, early_count = unit_product(dtype), cell.gates, cell.gates - cell.late
+    product = unit_product(dtype)
 
-    def backward(batch, hidden, dhg, w_hh, carry):
+    def backward(batch, hidden, dhg, pitch, depth, w_hh, carry):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        through = product(dhg, b * gate_count * hidden, w_hh, hidden, early_count * hidden, present)
+        through = product(dhg, b * pitch, w_hh, hidden, depth, present)
         if present and j < hidden:
             carry[b * hidden + j] += through
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
-    identity = f"last_backward_step {gate_count} {early_count} {dtype}"
-    return Kernel(identity, backward, (i, i, f, f, s))
+    return Kernel(f"last_backward_step {dtype}", backward, (i, i, f, i, i, f, s))

@@ -1,7 +1,7 @@
 """Every CUDA kernel there is: for compiling them all where there is no GPU to run them."""
 
 from .. import activations, loss_maps, maps
-from ..cells import scans
+from ..cells import qrnn, scans, sru
 from . import (
     attention,
     backward,
@@ -15,6 +15,7 @@ from . import (
     normalisation,
     online_step,
     preparing,
+    projection,
     scan,
     trees,
 )
@@ -38,7 +39,10 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
     **{gradient: (2, 0, 1) for _, gradient in activations.MAPS.values()},
 }
-_SCANS = [scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM]
+SCANS = [
+    scans.GIVEN, scans.MIN_GRU, scans.MIN_LSTM, *qrnn.POOLINGS.values(), sru.SRU,
+    sru.SRU_OF_PRODUCT, sru.SRU_PEEPHOLES, sru.SRU_PEEPHOLES_OF_PRODUCT,
+]  # fmt: skip
 _JORDAN = [("tanh", "softmax"), ("relu", "identity"), ("sigmoid", "tanh"), ("tanh", "sigmoid")]
 
 
@@ -49,8 +53,8 @@ def step_kernels(cell, dtype):
         backward.late_backward_step, backward.gate_backward_step,
     )  # fmt: skip
     one_phase = (forward.forward_step, backward.backward_step)
-    steps = (*(two_phase if cell.late else one_phase), backward.last_backward_step)
-    return [step(cell, dtype) for step in steps] + _product_kernels(cell, dtype)
+    steps = [step(cell, dtype) for step in (two_phase if cell.late else one_phase)]
+    return [*steps, backward.last_backward_step(dtype)] + _product_kernels(cell, dtype)
 
 
 def _product_kernels(cell, dtype):
@@ -97,10 +101,20 @@ def product_kernels(dtype, capability):
     ]
 
 
+def scan_kernels(cell, dtype):
+    """The kernels of a light recurrence."""
+    makers = (scan.forward_kernel, scan.backward_kernel)
+    if cell.coefficients:
+        makers += (scan.summary_kernel, scan.summary_back_kernel)
+    return [make(cell, dtype) for make in makers]
+
+
 def other_kernels(dtype):
     """All kernels that are of no cell."""
     return [
         preparing.prepare_kernel(dtype),
+        projection.project_step(dtype),
+        projection.project_back_step(dtype),
         preparing.valid_kernel(dtype),
         sum_kernel(dtype),
         elementwise.dropout_kernel(dtype),
@@ -123,7 +137,6 @@ def other_kernels(dtype):
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
         *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
-        *(make(cell, dtype) for cell in _SCANS for make in scan.KERNELS),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         trees.gather_kernel(dtype),

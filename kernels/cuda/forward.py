@@ -26,7 +26,7 @@ from .tuples import add, copy, gather, scatter
 
 @cache
 def forward_step(cell, dtype):
-    """The kernel of a one-phase cell."""
+    """The kernel of a one-phase cell; `seen` (B, depth) meets the recurrent weights."""
     dtype = np.dtype(dtype)
     function, sums_of = (
         specialise(forward_of(cell), REPLACEMENTS, inlined),
@@ -38,13 +38,13 @@ def forward_step(cell, dtype):
     extra = gather_extras(cell.extras)
 
     def forward(
-        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, old, new, plane, y, y_stride,
-        tape, keep,
+        t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, seen, depth, old, new, plane,
+        y, y_stride, tape, keep,
     ):  # fmt: skip
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        sums = sums_of(norm, old, b, w_hh, hidden, present)
+        sums = sums_of(norm, seen, b, w_hh, hidden, depth, present)
         if not present or j >= hidden:
             return
         at = b * hidden + j
@@ -66,7 +66,7 @@ def forward_step(cell, dtype):
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
-    types = (i, INTEGERS, i, i, f, f, f, f, *more, s, s, i, f, i, s, i)
+    types = (i, INTEGERS, i, i, f, f, f, f, *more, s, i, s, s, i, f, i, s, i)
     return Kernel(f"forward_step {text_of_cell(cell)} {dtype}", forward, types)
 
 
@@ -86,7 +86,7 @@ def gate_step(cell, dtype):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        sums = sums_of(norm, old, b, w_hh, hidden, present)
+        sums = sums_of(norm, old, b, w_hh, hidden, hidden, present)
         if not present or j >= hidden:
             return
         at = b * hidden + j
@@ -124,7 +124,7 @@ def late_step(cell, dtype):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        sums = sums_of(norm, gated, b, w_hh, hidden, present)
+        sums = sums_of(norm, gated, b, w_hh, hidden, hidden, present)
         if not present or j >= hidden:
             return
         at = b * hidden + j

@@ -71,7 +71,7 @@ class Recurrence:
             cell, hidden, batch, steps, self.dtype, keep, directions_here()
         )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
-        multiply(_matrix(x), w_ih.T, xg)
+        multiply(matrix(x), w_ih.T, xg)
         input_norm, hidden_norm = norms = norms_of(cell, gains, steps if keep else 0, batch)
         if input_norm:
             input_norm.normalise(xg)
@@ -124,18 +124,12 @@ class Recurrence:
         carry = cupy.empty((cell.states, 1, batch, self.hidden), self._states_dtype)
         ones = cupy.empty((1, steps * batch), self.dtype)
         dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
-        carried = self._passed(batch, cell.carried, self._states_dtype)
         scratch = Scratch(tape.plan.counters if tape.plan else 0)
         scratch.ends = tape.scratch.ends
         prepare(dstate, carry, 0, scratch, ones=ones)
-        run = (
-            scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
-            carry, dxg, dhg, dweights, carried,
-        )  # fmt: skip
-        if tape.plan:
-            persistent.run_backward(cell, tape.plan, *run)
-        else:
-            stepwise.run_backward(cell, *run, tape.norms[1], dproducts, by_gain)
+        self._run_back(
+            scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts, by_gain
+        )
 
         def multiply_all_steps():
             product_grads = grads[:4]
@@ -149,6 +143,25 @@ class Recurrence:
 
         after(multiply_all_steps)
         return self._rounded(carry.reshape(dstate.shape))
+
+    def _run_back(
+        self, scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts,
+        by_gain,
+    ):  # fmt: skip
+        """All steps back: write dxg, dhg and dweights, renew carry in place."""
+        carried = self._passed(carry.shape[2], self.cell.carried, self._states_dtype)
+        run = (
+            scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
+            carry, dxg, dhg, dweights, carried,
+        )  # fmt: skip
+        if tape.plan:
+            persistent.run_backward(self.cell, tape.plan, *run)
+        else:
+            stepwise.run_backward(self.cell, *run, tape.norms[1], dproducts, by_gain)
+
+    def _seen(self, tape):
+        """What the recurrent product sees (T + 1, B, ...), by slots of the history."""
+        return tape.history[0]
 
     def _rows(self, shape, plan, dtype=None):
         """An array of rows of H numbers, padded with zeros as the schedule wants them."""
@@ -201,17 +214,15 @@ class Recurrence:
             x = valid_rows(x, tape.scratch.ends, cupy.empty_like(x))
             if self.cell.late:
                 valid_rows(gated, tape.scratch.ends, gated)
-        (steps, batch), pitch = x.shape[:2], tape.history.shape[3]
-        first = batch if tape.reverse else 0
-        rows = slice(first, first + steps * batch)
-        previous = tape.history.reshape(-1, pitch)[rows, : self.hidden]
-        previous = previous.astype(self.dtype, copy=False)
-        multiply(dxg, w_ih, _matrix(dx), add=resume)
+        seen = self._seen(tape)
+        seen = seen[1:] if tape.reverse else seen[:-1]
         dw_ih, dw_hh, db_ih, db_hh = grads
-        multiply(dxg.T, _matrix(x), dw_ih, add=True)
+        previous = matrix(seen)[:, : dw_hh.shape[1]].astype(self.dtype, copy=False)
+        multiply(dxg, w_ih, matrix(dx), add=resume)
+        multiply(dxg.T, matrix(x), dw_ih, add=True)
         if self.cell.late:
             multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
-            by_gated = _matrix(gated)[:, : self.hidden]
+            by_gated = matrix(gated)[:, : self.hidden]
             multiply(dhg[:, early:].T, by_gated, dw_hh[early:], add=True)
         else:
             multiply(dhg.T, previous, dw_hh, add=True)
@@ -225,12 +236,12 @@ class Recurrence:
         rows, hidden = dweights.reshape(steps, batch, -1), self.hidden
         if tape.ragged:
             valid_rows(rows, tape.scratch.ends, rows)
-        rows = _matrix(rows)
+        rows = matrix(rows)
         for i, total in enumerate(totals):
             of_one = rows[:, i * hidden : (i + 1) * hidden]
             multiply(ones, of_one, total.reshape(1, -1), add=True)
 
 
-def _matrix(a):
+def matrix(a):
     """(T, B, N) as (T B, N)."""
     return a.reshape(a.shape[0] * a.shape[1], a.shape[2])

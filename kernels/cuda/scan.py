@@ -1,25 +1,27 @@
-"""Scans over time, h_t = a_t h_{t-1} + b_t, and back; a and b of a `ScanCell`, made on the way.
+"""Time loops of light recurrences, whose units do not meet: a `ScanCell`'s steps, and back.
 
 A thread has one unit of one sequence, neighbours have neighbouring units, so that memory is read
-in whole lines. Of few units the steps too are spread, over chunks: one launch finds what each
-chunk makes of any state, h -> p h + s, and the next begins each chunk with what those before it
-make of the first state. So the gates are read twice; where there are units enough, once.
+in whole lines. Where units are few and the cell is linear in its state, c = a c + b, the steps too
+are spread, over chunks: one launch finds what each chunk makes of any state, c -> p c + s, and the
+next begins each chunk with what those before it make of the first state. So what the cell reads is
+read twice; where there are units enough, once.
 
-Gates are a tuple of flat arrays that begin at gate 0, 1, ... of the first step and sequence;
-`pitch` numbers further on begins the next sequence's.
+A matrix is a pair (a flat array, numbers from row to row): see `kernels.matrices`. Its rows are
+those of all steps and sequences, or a single one that serves them all, of pitch 0. Of what a cell
+reads there are as many matrices, each from the first unit's number on.
 """
 
 from functools import cache
 
 import cupy
-import numpy as np
 from numba import types
 
+from ..matrices import rows_of, separated
 from ..specialise import specialise, text_of
 from .device import INTEGER, INTEGERS, cuda, floats, inlined
 from .functions import REPLACEMENTS
 from .launching import Kernel
-from .tuples import gather_each, scatter_each
+from .tuples import gather_rows, scatter_rows
 
 THREADS = 128
 ENOUGH = 1024  # threads for each multiprocessor
@@ -41,17 +43,17 @@ def _share(unit, hidden, lengths):
 
 @inlined
 def _summarise(summaries, unit, units, p, s):
-    """What the thread's chunk makes of any number h: p h + s."""
+    """What the thread's chunk makes of any number c: p c + s."""
     chunk, chunks = cuda.blockIdx.y, cuda.gridDim.y
     summaries[chunk * units + unit] = p
     summaries[(chunks + chunk) * units + unit] = s
 
 
 @inlined
-def _apply_summary(h, summaries, unit, units, chunk):
-    """What a chunk makes of h."""
+def _apply_summary(c, summaries, unit, units, chunk):
+    """What a chunk makes of c."""
     p = summaries[chunk * units + unit]
-    return p * h + summaries[(cuda.gridDim.y + chunk) * units + unit]
+    return p * c + summaries[(cuda.gridDim.y + chunk) * units + unit]
 
 
 @inlined
@@ -59,17 +61,18 @@ def _row(k, length, reverse, batch, b):
     return (length - 1 - k if reverse else k) * batch + b
 
 
-def _tools(cell):
-    coefficients = specialise(cell.coefficients, REPLACEMENTS, inlined)
-    return gather_each(cell.gates), coefficients
+def _inputs_type(cell, dtype):
+    """Numba's types of the matrices that the cell reads, their pitches apart."""
+    return types.UniTuple(floats(dtype), cell.reads), types.UniTuple(INTEGER, cell.reads)
 
 
 @cache
 def summary_kernel(cell, dtype):
-    """What each chunk makes of a state h: p h + s; summaries (2, C, B H) of the p and the s."""
-    read, coefficients = _tools(cell)
+    """What each chunk makes of a state c: p c + s; summaries (2, C, B H) of the p and the s."""
+    read = gather_rows(cell.reads)
+    coefficients = specialise(cell.coefficients, REPLACEMENTS, inlined)
 
-    def run(gates, pitch, batch, hidden, lengths, reverse, summaries):
+    def run(inputs, pitches, batch, hidden, lengths, reverse, summaries):
         unit, units = cuda.grid(1), batch * hidden
         if unit >= units:
             return
@@ -77,52 +80,58 @@ def summary_kernel(cell, dtype):
         s = type(summaries[0])(0)
         p = type(summaries[0])(1)
         for k in range(first, last):
-            at = _row(k, length, reverse, batch, b) * pitch + u
-            a, new = coefficients(read(gates, at))
+            row = _row(k, length, reverse, batch, b)
+            a, new = coefficients(read(inputs, pitches, row, u, 1))
             p, s = p * a, a * s + new
         _summarise(summaries, unit, units, p, s)
 
     f, i = floats(dtype), INTEGER
-    signature = (types.UniTuple(f, cell.gates), i, i, i, INTEGERS, types.boolean, f)
+    signature = (*_inputs_type(cell, dtype), i, i, INTEGERS, types.boolean, f)
     return Kernel(f"scan_summary {text_of(cell.coefficients)} {dtype}", run, signature)
 
 
 @cache
 def forward_kernel(cell, dtype):
     """The kernel of `scan_forward`."""
-    read, coefficients = _tools(cell)
+    read = gather_rows(cell.reads)
+    step = specialise(cell.step, REPLACEMENTS, inlined)
 
     def run(
-        gates, pitch, batch, hidden, lengths, reverse, summaries, initial, final, y, y_pitch
+        inputs, pitches, batch, hidden, lengths, reverse, summaries, initial, final, y, y_pitch,
+        states, keep,
     ):  # fmt: skip
         unit, chunk, chunks = cuda.grid(1), cuda.blockIdx.y, cuda.gridDim.y
         units = batch * hidden
         if unit >= units:
             return
         b, u, length, first, last = _share(unit, hidden, lengths)
-        h = initial[unit]
+        c = initial[unit]
         for before in range(chunk):
-            h = _apply_summary(h, summaries, unit, units, before)
+            c = _apply_summary(c, summaries, unit, units, before)
         for k in range(first, last):
             row = _row(k, length, reverse, batch, b)
-            a, new = coefficients(read(gates, row * pitch + u))
-            h = a * h + new
-            y[row * y_pitch + u] = h
+            c, out = step(read(inputs, pitches, row, u, 1), c)
+            y[row * y_pitch + u] = out
+            if keep:
+                states[row * hidden + u] = c
         if chunk == chunks - 1:
-            final[unit] = h
+            final[unit] = c
 
-    f, i = floats(dtype), INTEGER
-    gates = types.UniTuple(f, cell.gates)
-    signature = (gates, i, i, i, INTEGERS, types.boolean, f, f, f, f, i)
-    return Kernel(f"scan_forward {text_of(cell.coefficients)} {dtype}", run, signature)
+    f, i, yes = floats(dtype), INTEGER, types.boolean
+    signature = (*_inputs_type(cell, dtype), i, i, INTEGERS, yes, f, f, f, f, i, f, yes)
+    return Kernel(f"scan_forward {text_of(cell.step)} {dtype}", run, signature)
 
 
 @cache
 def summary_back_kernel(cell, dtype):
     """As `summary_kernel`, of the gradient by the state on its way back."""
-    read, coefficients = _tools(cell)
+    read = gather_rows(cell.reads)
+    coefficients = specialise(cell.coefficients, REPLACEMENTS, inlined)
+    by_output = specialise(cell.by_output, REPLACEMENTS, inlined)
 
-    def run(gates, pitch, batch, hidden, lengths, reverse, summaries, dy, dy_pitch):
+    def run(
+        inputs, pitches, batch, hidden, lengths, reverse, summaries, states, dy, dy_pitch
+    ):  # fmt: skip
         unit, units = cuda.grid(1), batch * hidden
         if unit >= units:
             return
@@ -131,25 +140,27 @@ def summary_back_kernel(cell, dtype):
         p = type(summaries[0])(1)
         for k in range(last - 1, first - 1, -1):
             row = _row(k, length, reverse, batch, b)
-            a, _ = coefficients(read(gates, row * pitch + u))
-            p, s = p * a, a * (s + dy[row * dy_pitch + u])
+            x = read(inputs, pitches, row, u, 1)
+            a, _ = coefficients(x)
+            dc = by_output(x, states[row * hidden + u], dy[row * dy_pitch + u])
+            p, s = p * a, a * (s + dc)
         _summarise(summaries, unit, units, p, s)
 
     f, i = floats(dtype), INTEGER
-    signature = (types.UniTuple(f, cell.gates), i, i, i, INTEGERS, types.boolean, f, f, i)
-    return Kernel(f"scan_summary_back {text_of(cell.coefficients)} {dtype}", run, signature)
+    signature = (*_inputs_type(cell, dtype), i, i, INTEGERS, types.boolean, f, f, f, i)
+    identity = f"scan_summary_back {text_of(cell.coefficients)} {text_of(cell.by_output)} {dtype}"
+    return Kernel(identity, run, signature)
 
 
 @cache
 def backward_kernel(cell, dtype):
     """The kernel of `scan_backward`."""
-    read, coefficients = _tools(cell)
-    write = scatter_each(cell.gates)
+    read, write = gather_rows(cell.reads), scatter_rows(cell.reads)
     gradients = specialise(cell.backward, REPLACEMENTS, inlined)
 
     def run(
-        gates, dgates, pitch, batch, hidden, lengths, reverse, summaries, initial, dfinal, dinitial,
-        y, y_pitch, dy, dy_pitch,
+        inputs, pitches, dinputs, dpitches, batch, hidden, lengths, reverse, summaries, initial,
+        dfinal, dinitial, states, dy, dy_pitch,
     ):  # fmt: skip
         unit, chunk, chunks = cuda.grid(1), cuda.blockIdx.y, cuda.gridDim.y
         units = batch * hidden
@@ -162,71 +173,71 @@ def backward_kernel(cell, dtype):
         for k in range(last - 1, first - 1, -1):
             row = _row(k, length, reverse, batch, b)
             if k > 0:
-                old = y[_row(k - 1, length, reverse, batch, b) * y_pitch + u]
+                old = states[_row(k - 1, length, reverse, batch, b) * hidden + u]
             else:
                 old = initial[unit]
-            at, dh = row * pitch + u, dy[row * dy_pitch + u] + carry
-            x = read(gates, at)
-            a, _ = coefficients(x)
-            write(dgates, at, gradients(x, dh * old, dh))
-            carry = a * dh
+            x, new = read(inputs, pitches, row, u, 1), states[row * hidden + u]
+            dinput, carry = gradients(x, old, new, dy[row * dy_pitch + u], carry)
+            write(dinputs, dpitches, row, u, dinput, 1)
         if chunk == 0:
             dinitial[unit] = carry
 
-    f, i = floats(dtype), INTEGER
-    gates = types.UniTuple(f, cell.gates)
-    signature = (gates, gates, i, i, i, INTEGERS, types.boolean, f, f, f, f, f, i, f, i)
-    identity = f"scan_backward {text_of(cell.coefficients)} {text_of(cell.backward)} {dtype}"
-    return Kernel(identity, run, signature)
+    f, i, inputs = floats(dtype), INTEGER, _inputs_type(cell, dtype)
+    signature = (*inputs, *inputs, i, i, INTEGERS, types.boolean, f, f, f, f, f, f, i)
+    return Kernel(f"scan_backward {text_of(cell.backward)} {dtype}", run, signature)
 
 
-KERNELS = (summary_kernel, forward_kernel, summary_back_kernel, backward_kernel)
-
-
-def _grid(units, steps):
+def _grid(units, steps, linear=True):
     """Blocks over the units, and over chunks of the steps where units are too few."""
     wanted = ENOUGH * cupy.cuda.Device().attributes["MultiProcessorCount"] // units
-    chunks = max(1, min(wanted, steps // SHORTEST, MOST_CHUNKS))
+    chunks = max(1, min(wanted, steps // SHORTEST, MOST_CHUNKS)) if linear else 1
     return -(-units // THREADS), chunks, 1
 
 
-def _prepared(carry, lengths, steps):
-    """(grid, room for summaries, batch, hidden, lengths on the device)."""
-    grid = _grid(carry.size, steps)
+def _prepared(cell, carry, lengths, reverse, steps):
+    """(grid, the arguments that all kernels have in common)."""
+    grid = _grid(carry.size, steps, cell.coefficients is not None)
     summaries = cupy.empty((2, grid[1] if grid[1] > 1 else 0, carry.size), carry.dtype)
-    return grid, summaries, *carry.shape, cupy.asarray(lengths, np.int64)
+    return grid, (*carry.shape, lengths, reverse, summaries)
 
 
-def scan_forward(cell, gates, pitch, lengths, reverse, carry, y, column):
-    """Write the states of all steps to the columns from `column` on of y (T, B, ...).
+def _flat(inputs):
+    """The arrays of matrices, then their pitches: a tuple is so many arguments to a kernel."""
+    arrays, pitches = separated(inputs)
+    return *arrays, *pitches
 
-    carry (B, H) holds the first state and is renewed in place; lengths (B,) on the host; what
-    lies past a sequence's end is left as it is. With `reverse` a sequence begins at its end.
+
+def scan_forward(cell, inputs, lengths, reverse, carry, y, column, states=None):
+    """Write what comes out of all steps to the columns from `column` on of y (T, B, ...).
+
+    carry (B, H) holds the first state and is renewed in place. All states go to `states`
+    (T, B, H), if that is given. lengths (B,) of int64; what lies past a sequence's end is left as
+    it is. With `reverse` a sequence begins at its end.
     """
-    grid, summaries, batch, hidden, ends = _prepared(carry, lengths, len(y))
-    run = (*gates, pitch, batch, hidden, ends, reverse, summaries)
+    grid, shared = _prepared(cell, carry, lengths, reverse, len(y))
+    run, keep = (*_flat(inputs), *shared), states is not None
     if grid[1] > 1:
         summary_kernel(cell, carry.dtype)(grid, (THREADS, 1, 1), *run)
     forward_kernel(cell, carry.dtype)(
-        grid, (THREADS, 1, 1), *run, carry.copy(), carry, y.reshape(-1)[column:], y.shape[2]
-    )
+        grid, (THREADS, 1, 1), *run, carry.copy(), carry, *rows_of(y, column),
+        states if keep else 0, keep,
+    )  # fmt: skip
 
 
-def scan_backward(
-    cell, gates, dgates, pitch, lengths, reverse, initial, carry, y, column, dy, dy_column
-):
-    """Write the gradients by the gates, of those by the states dy (T, B, ...) of all steps.
+def scan_backward(cell, inputs, dinputs, lengths, reverse, initial, carry, states, dy, column):
+    """Write the gradients by the inputs, of those by what came out of all steps.
 
-    initial (B, H) is the first state, y what `scan_forward` wrote; carry (B, H) comes in as the
+    initial (B, H) is the first state, `states` (T, B, H) are those after all steps; the gradients
+    by the output are the columns from `column` on of dy (T, B, ...); carry comes in as the
     gradient by the last state and leaves as that by the first.
     """
-    grid, summaries, batch, hidden, ends = _prepared(carry, lengths, len(y))
-    run = (pitch, batch, hidden, ends, reverse, summaries)
-    states = (y.reshape(-1)[column:], y.shape[2])
-    gradients = (dy.reshape(-1)[dy_column:], dy.shape[2])
+    grid, shared = _prepared(cell, carry, lengths, reverse, len(dy))
+    gradients = (states, *rows_of(dy, column))
     if grid[1] > 1:
-        summary_back_kernel(cell, carry.dtype)(grid, (THREADS, 1, 1), *gates, *run, *gradients)
+        summary_back_kernel(cell, carry.dtype)(
+            grid, (THREADS, 1, 1), *_flat(inputs), *shared, *gradients
+        )
     backward_kernel(cell, carry.dtype)(
-        grid, (THREADS, 1, 1), *gates, *dgates, *run, initial, carry.copy(), carry, *states,
-        *gradients,
+        grid, (THREADS, 1, 1), *_flat(inputs), *_flat(dinputs), *shared, initial, carry.copy(),
+        carry, *gradients,
     )  # fmt: skip

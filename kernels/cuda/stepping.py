@@ -46,20 +46,21 @@ class Stepper:
             input_norm.normalise(self._xg)
             norms = hidden_norm.multiply(self._old.dtype, 0, old, w_hh.data.ptr)
         b_ih, b_hh = (self._no_bias.data.ptr if b is None else b.data.ptr for b in biases)
-        fixed, late, more = (b_ih, b_hh, w_hh.data.ptr), (), as_arguments(extras)
+        fixed, more = (b_ih, b_hh, w_hh.data.ptr), as_arguments(extras)
+        seen = (old, hidden)
         if self._cell.late:
-            late = (self._gated.data.ptr, self._kept.data.ptr)
+            seen = (self._gated.data.ptr, self._kept.data.ptr)
             self._gate(
                 self._grid, BLOCK, 0, batch, hidden, xg, *fixed, *norms, *more, old, self._size,
-                *late,
+                *seen,
             )  # fmt: skip
             early = self._early_bytes
             fixed = (b_ih + early, b_hh + early, fixed[2] + early * hidden)
             if hidden_norm:
-                norms = hidden_norm.multiply(self._gated.dtype, 0, late[0], fixed[2], phase=1)
+                norms = hidden_norm.multiply(self._gated.dtype, 0, seen[0], fixed[2], phase=1)
         self._step(
             self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *norms, *more,
-            *late, old, new, self._size, y.data.ptr, hidden, new, 0,
+            *seen, old, new, self._size, y.data.ptr, hidden, new, 0,
         )  # fmt: skip
         self._old.data.copy_from_device_async(self._new.data, self._new.nbytes)
         if self._old is not self._state:

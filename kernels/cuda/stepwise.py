@@ -12,7 +12,7 @@ from .forward import forward_step, gate_step, late_step
 from .tiles import BLOCK, grid
 
 
-def _rows(a, count, column=0):
+def rows(a, count, column=0):
     """Pointers to so many equal parts of a C-contiguous array, each from a column on.
 
     Of None, null pointers.
@@ -22,7 +22,7 @@ def _rows(a, count, column=0):
     return [a.data.ptr + column * a.itemsize + i * (a.nbytes // count) for i in range(count)]
 
 
-def _address(a):
+def address(a):
     return 0 if a is None else a.data.ptr
 
 
@@ -37,7 +37,7 @@ def run_forward(
     arrays = (w_hh, *biases, xg, history, y, saved, gated, kept)
     how = (scratch.ends, reverse, column)
     more = as_arguments(extras)
-    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(_address, arrays), *_key(norm))
+    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(address, arrays), *_key(norm))
     graphs.run(key, lambda: _launch_forward(cell, *arrays, norm, more, *how))
 
 
@@ -50,13 +50,13 @@ def _launch_forward(
 ):  # fmt: skip
     (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
     slots, plane = history.shape[1], history[0].size
-    slot = _rows(history[0], slots)
+    slot = rows(history[0], slots)
     keep, kept_steps = saved is not None, 1 if saved is None else steps
-    saved_rows, gated_rows = _rows(saved, kept_steps), _rows(gated, kept_steps)
-    xg_rows, y_rows, y_stride = _rows(xg, steps), _rows(y, steps, column), y.shape[2]
+    saved_rows, gated_rows = rows(saved, kept_steps), rows(gated, kept_steps)
+    xg_rows, y_rows, y_stride = rows(xg, steps), rows(y, steps, column), y.shape[2]
     blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
-    late = [_address(a[early:]) for a in (b_ih, b_hh, w_hh)]
-    b_ih, b_hh, w_hh, kept = map(_address, (b_ih, b_hh, w_hh, kept))
+    late = [address(a[early:]) for a in (b_ih, b_hh, w_hh)]
+    b_ih, b_hh, w_hh, kept = map(address, (b_ih, b_hh, w_hh, kept))
     step = (late_step if cell.late else forward_step)(cell, dtype)
     gate = gate_step(cell, dtype) if cell.late else None
     for t in reversed(range(steps)) if reverse else range(steps):
@@ -76,7 +76,7 @@ def _launch_forward(
                 norms = norm.multiply(dtype, t, q, late[-1], phase=1)
             step(blocks, BLOCK, *lead, *late, *norms, *extras, q, kept, *tail)
         else:
-            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *norms, *extras, *tail)
+            step(blocks, BLOCK, *lead, b_ih, b_hh, w_hh, *norms, *extras, old, hidden, *tail)
 
 
 def run_backward(
@@ -91,7 +91,7 @@ def run_backward(
     """
     arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, dproducts, by_gain)
     how, more = (scratch.ends, reverse, column), as_arguments(extras)
-    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(_address, arrays))
+    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(address, arrays))
     graphs.run((*key, *_key(norm)), lambda: _launch_backward(cell, *arrays, norm, more, *how))
 
 
@@ -101,12 +101,13 @@ def _launch_backward(
 ):  # fmt: skip
     (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
     plane, carry_plane = history[0].size, batch * hidden
-    slot, saved_rows = _rows(history[0], steps + 1), _rows(saved, steps)
-    dxg_rows, dhg_rows, dweights_rows = (_rows(a, steps) for a in (dxg, dhg, dweights))
-    through_rows, gain_rows = (_rows(a, steps) for a in (dproducts, by_gain))
-    dy_rows, dy_stride = _rows(dy, steps, column), dy.shape[2]
-    blocks, w_late = grid(hidden, batch), _address(w_hh[(cell.gates - cell.late) * hidden :])
-    w_hh, carry, carried = map(_address, (w_hh, carry, carried))
+    slot, saved_rows = rows(history[0], steps + 1), rows(saved, steps)
+    dxg_rows, dhg_rows, dweights_rows = (rows(a, steps) for a in (dxg, dhg, dweights))
+    through_rows, gain_rows = (rows(a, steps) for a in (dproducts, by_gain))
+    dy_rows, dy_stride = rows(dy, steps, column), dy.shape[2]
+    pitch, depth = cell.gates * hidden, (cell.gates - cell.late) * hidden
+    blocks, w_late = grid(hidden, batch), address(w_hh[depth:])
+    w_hh, carry, carried = map(address, (w_hh, carry, carried))
     step = (late_backward_step if cell.late else backward_step)(cell, dtype)
     gate = gate_backward_step(cell, dtype) if cell.late else None
     later = None
@@ -115,9 +116,9 @@ def _launch_backward(
         old, new, dh = slot[before], slot[after], through_rows[t if later is None else later]
         to_products = (ends, t, 1, dhg_rows[t], through_rows[t], gain_rows[t])
         step(
-            blocks, BLOCK, t, ends, batch, hidden, int(later is not None), dh, w_hh, *extras,
-            dy_rows[t], dy_stride, old, new, plane, saved_rows[t], carry, carry_plane, dxg_rows[t],
-            *([carried] if cell.late else [dhg_rows[t], dweights_rows[t]]),
+            blocks, BLOCK, t, ends, batch, hidden, dh, pitch, 0 if later is None else depth, w_hh,
+            *extras, dy_rows[t], dy_stride, old, new, plane, saved_rows[t], carry, carry_plane,
+            dxg_rows[t], *([carried] if cell.late else [dhg_rows[t], dweights_rows[t]]),
         )  # fmt: skip
         if cell.late:
             if norm:
@@ -129,5 +130,5 @@ def _launch_backward(
         if norm:
             norm.back(*to_products)
         later = t
-    last = last_backward_step(cell, dtype)
-    last(blocks, BLOCK, batch, hidden, through_rows[later], w_hh, carry)
+    last = last_backward_step(dtype)
+    last(blocks, BLOCK, batch, hidden, through_rows[later], pitch, depth, w_hh, carry)

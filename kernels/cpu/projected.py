@@ -1,0 +1,101 @@
+"""One layer and direction whose hidden states are projected before they meet the weights."""
+
+import numpy as np
+
+from .backward import backward_rows
+from .extras import as_triples
+from .forward import forward_rows
+from .linear import add_weight_gradient, packed_weight
+from .recurrence import Recurrence, Tape, spread
+from .threads import run_parallel
+from .workspace import give_back, take
+
+
+class ProjectedRecurrence(Recurrence):
+    """As `Recurrence`, of a one-phase cell that does not read its old hidden state itself.
+
+    `weights` and `grads` end with the projection's, w_hr (P, H); w_hh is (G H, P). Of states
+    (S, B, H) the first is the projection, the first P numbers of H. P columns of y are written.
+    """
+
+    def __init__(self, cell, input_size, hidden_size, outputs, dtype):
+        super().__init__(cell, input_size, hidden_size, dtype)
+        self._outputs = outputs
+        self._forward = forward_rows(cell, self.dtype, projected=True)
+        self._backward = backward_rows(cell, self.dtype, projected=True)
+
+    def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
+        """As `Recurrence.forward`."""
+        (steps, batch), outputs, hidden = x.shape[:2], self._outputs, self.hidden
+        slots, sequences = steps + 1 if keep else 2, np.arange(batch)
+        history = take((self.cell.states, slots, batch, self.padded), self.dtype)
+        seen = take((slots, batch, self.padded), self.dtype)
+        saved = self._no_tape
+        if keep:
+            saved = take((steps * batch, self.cell.saved, self.padded), self.dtype)
+        ends = np.full(batch, steps) if lengths is None else lengths
+        first, last = (ends % slots, 0) if reverse else (0, ends % slots)
+        history[:, first, sequences] = 0
+        history[1:, first, sequences, :hidden] = state[1:]
+        seen[first, sequences, :outputs] = state[0, :, :outputs]
+        order = self._order
+        panels = (
+            order.input_panels(weights), order.hidden_panels(weights)[0],
+            packed_weight(weights[4], True),
+        )  # fmt: skip
+        run_parallel(
+            self._forward,
+            [
+                (
+                    x, rows, counts, *panels, hidden, outputs, as_triples(extras), (), history,
+                    y.reshape(-1), column, y.shape[2], saved, seen.reshape(-1, self.padded), keep,
+                    reverse,
+                )
+                for rows, counts in spread(
+                    lengths, steps, batch, self._threads(lengths, steps, batch)
+                )
+            ],
+        )  # fmt: skip
+        final = np.zeros((self.cell.states, batch, hidden), self.dtype)
+        final[0, :, :outputs] = seen[last, sequences, :outputs]
+        final[1:] = history[1:, last, sequences, :hidden]
+        if keep:
+            return final, Tape(extras, x, lengths, reverse, history, saved, seen, ())
+        give_back(history, seen)
+        return final, None
+
+    def stepper(self, state):
+        """As `Recurrence.stepper`."""
+
+        def step(weights, extras, x, y):
+            state[...] = self.forward(weights, extras, x, state, None, False, y, 0, keep=False)[0]
+
+        return step
+
+    def _seen(self, tape):
+        return tape.gated
+
+    def _run_back(self, weights, tape, dy, column, dstate, dxg, dhg, dweights, grads):
+        steps, batch = tape.x.shape[:2]
+        dseen = np.zeros((steps, batch, self._outputs), self.dtype)
+        panels = self._order.hidden_panels_back(weights[1])[0], packed_weight(weights[4], False)
+        run_parallel(
+            self._backward,
+            [
+                (
+                    dy.reshape(-1), column, dy.shape[2], rows, counts, *panels, self.hidden,
+                    as_triples(tape.extras), (), tape.history, tape.saved, dxg, dhg, dweights,
+                    dseen, dstate, tape.reverse,
+                )
+                for rows, counts in spread(
+                    tape.lengths, steps, batch, self._threads(tape.lengths, steps, batch)
+                )
+            ],
+        )  # fmt: skip
+        new = tape.history[0, :-1] if tape.reverse else tape.history[0, 1:]
+        if tape.lengths is not None:
+            valid = np.arange(steps)[:, None] < tape.lengths
+            new, dseen = new[valid], dseen[valid]
+        hidden_states = np.ascontiguousarray(new.reshape(-1, self.padded)[:, : self.hidden])
+        add_weight_gradient(hidden_states, dseen.reshape(-1, self._outputs), grads[4], None)
+        return ()
