@@ -31,7 +31,8 @@ class LSTM(Recurrent):
     network architectures for large scale acoustic modeling", 2014) what comes out of a step and
     meets the recurrent weights is a projection, h_t = W_hr (o_t * tanh(c_t)), by `weight_hr_lk`
     (P, H), as in PyTorch: h is (L D, B, P), c (L D, B, H), y (T, B, D P), `weight_hh_lk` (G H, P).
-    It runs stepwise on CUDA, in float32 and float64, without zoneout and recurrent dropout.
+    It runs stepwise on CUDA, in float32 and float64, without zoneout, recurrent dropout and layer
+    normalisation.
 
     See `Recurrent` for the other parameters and use. Raises ValueError if `proj_size` is not a
     whole number from 0 (no projection) to below the hidden size, or does not go with an option.
@@ -64,7 +65,7 @@ def _checked_projection(size, hidden_size, options):
         return 0
     if check_size(size, "proj_size") >= check_size(hidden_size, "hidden_size"):
         raise ValueError(f"proj_size: expected less than hidden_size {hidden_size}, got {size}")
-    for name in ("zoneout", "recurrent_dropout"):
+    for name in ("zoneout", "recurrent_dropout", "layer_norm"):
         if options.get(name):
             raise ValueError(f"{name}: expected none with proj_size, got {options[name]}")
     dtype = check_dtype(options.get("dtype", "float32"), halves=True)
