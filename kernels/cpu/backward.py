@@ -88,7 +88,8 @@ def _two_phase(cell, dtype):
 def _projected(cell, dtype):
     """The first of `carry` is the gradient by the projection but while the cell's function runs.
 
-    That by what comes out of each step, in all, goes to `dseen`.
+    That by what comes out of each step, in all, goes to `dseen`. By the hidden states themselves
+    there is none: the cell gets the zeros that `carried` comes as.
     """
     run_cell, gate_count = cell_backward_pass(cell, dtype), cell.gates
 
@@ -99,7 +100,7 @@ def _projected(cell, dtype):
         carried, offsets,
     ):  # fmt: skip
         (batch, outputs), padded = dseen.shape[1:], history.shape[3]
-        dseen_flat, nothing = dseen.reshape(-1), np.zeros(padded, dy.dtype)
+        dseen_flat = dseen.reshape(-1)
         for r in range(count):
             at = t * batch + rows[r]
             offsets[r] = at * outputs
@@ -112,7 +113,7 @@ def _projected(cell, dtype):
             carry, carry_offsets, np.bool_(False),
         )  # fmt: skip
         run_cell(
-            np.intp(0), padded, count, rows, t, before, after, nothing, np.intp(0), np.intp(0),
+            np.intp(0), padded, count, rows, t, before, after, carried, np.intp(0), np.intp(0),
             hidden, extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane,
             carried,
         )  # fmt: skip
@@ -138,7 +139,7 @@ def backward_rows(cell, dtype, projected=False):
     """
     make_step = _projected if projected else _two_phase if cell.late else _one_phase
     step = make_step(cell, dtype)
-    carried_count = cell.carried
+    carried_count = 1 if projected else cell.carried
 
     @kernel(f"backward_rows {projected} {text_of_cell(cell)} {dtype}")
     def backward(
@@ -156,7 +157,7 @@ def backward_rows(cell, dtype, projected=False):
                 for j in range(hidden):
                     carry[s * carry_plane + r * width + j] = dstate[s, rows[r], j]
         dgated = np.empty(carry_plane if carried_count else 0, dxg.dtype)
-        carried = np.empty(count * carried_count * padded, dxg.dtype)
+        carried = np.zeros(count * carried_count * padded, dxg.dtype)
         offsets = np.empty(count, np.intp)
         for s in range(steps - 1, -1, -1):
             t = steps - 1 - s if reverse else s

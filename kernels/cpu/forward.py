@@ -134,7 +134,8 @@ def _two_phase(cell, dtype):
 def _projected(cell, dtype):
     """A projection of the hidden states, `gated`, meets the weights and is what comes out.
 
-    It has the history's slots; wq makes it.
+    It has the history's slots; wq makes it. The cell's own output goes to `kept`, where nobody
+    reads it: the history has the hidden states.
     """
     run_cell, gate_count = cell_pass(cell, dtype), cell.gates
     multiply, pass_width = _pass_product(cell.gates, lanes_of(dtype)), _pass_width(cell, dtype)
@@ -146,7 +147,6 @@ def _projected(cell, dtype):
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, seen_flat = history.reshape(-1), gated.reshape(-1)
-        nowhere = np.empty(padded, y.dtype)  # the history has the hidden states, y wants others
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         width = pass_width(padded)
@@ -156,7 +156,7 @@ def _projected(cell, dtype):
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
-                hidden, extras, history, nowhere, np.intp(0), np.intp(0), tape, kept, keep,
+                hidden, extras, history, kept, np.intp(0), np.intp(0), tape, kept, keep,
             )  # fmt: skip
         for r in range(count):
             offsets[r] = (after * batch + rows[r]) * padded
@@ -184,7 +184,7 @@ def forward_rows(cell, dtype, projected=False):
     """
     make_step = _projected if projected else _two_phase if cell.late else _one_phase
     step = make_step(cell, dtype)
-    kept_count, gate_count = cell.kept, cell.gates
+    kept_count, gate_count = 1 if projected else cell.kept, cell.gates
     multiply_inputs = _pass_product(cell.gates, lanes_of(dtype))
     normalise_inputs, pass_width = normalise(cell, dtype, INPUTS), _pass_width(cell, dtype)
 
