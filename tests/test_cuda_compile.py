@@ -1,16 +1,21 @@
 """Every CUDA kernel compiles to PTX, for each generation of GPUs, where there is no GPU at all."""
 
+import inspect
 import re
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 
+from bench import cuda_static
 from gpurnn import cells
 
 pytest.importorskip("cupy", reason="CUDA kernels need CuPy")
 pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cuda")
 
+from gpurnn.kernels import cuda  # noqa: E402
 from gpurnn.kernels.cells import qrnn, scans, sru  # noqa: E402
 from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
 from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
@@ -162,3 +167,24 @@ def test_catalogue_names_every_map():
         if isinstance(f, FunctionType) and f.__module__ == module.__name__
     }
     assert written_here == set(catalogue._MAPS)
+
+
+def test_static_report_has_every_kernel():
+    """Whatever function makes a `Kernel`, `python -m bench.cuda_static` tells of such a one."""
+    modules = [
+        import_module(f"{cuda.__name__}.{found.name}") for found in iter_modules(cuda.__path__)
+    ]
+    makers = {
+        (module.__name__, function.__name__)
+        for module in modules
+        for function in map(inspect.unwrap, vars(module).values())
+        if inspect.isfunction(function) and function.__module__ == module.__name__
+        and re.search(r"return Kernel\(", inspect.getsource(function))
+    }  # fmt: skip
+    reported = {
+        (kernel._function.__module__, kernel._function.__qualname__.split(".")[0])
+        for dtype in (FLOAT16, FLOAT32)
+        for name in (*cuda_static.CELLS, *cuda_static.VARIANTS, cuda_static.REST)
+        for kernel in cuda_static.kernels_of(name, dtype, (9, 0))
+    }
+    assert len(makers) > 50 and makers == reported
