@@ -1,11 +1,14 @@
 """The benches of CUDA's kernels run, and say what they say they do."""
 
+import subprocess
+import sys
+
 import pytest
 
 import gpurnn
 from bench import cuda_accesses, cuda_host
 from gpurnn.cells import RNN_TANH
-from tests.test_bench import run
+from tests.test_bench import ROOT, run
 
 
 @pytest.mark.cuda
@@ -32,8 +35,13 @@ def test_no_kernel_runs_while_host_time_is_measured():
     assert step(x, out).any()
 
 
+counted = pytest.mark.skipif(
+    not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's"
+)
+
+
 @pytest.mark.cuda
-@pytest.mark.skipif(not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's")
+@counted
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
 def test_accesses_are_coalesced_meet_in_no_bank_and_read_weights_once(cell):
     """In a process of its own: only kernels loaded for it are counted."""
@@ -48,3 +56,19 @@ def test_accesses_are_coalesced_meet_in_no_bank_and_read_weights_once(cell):
     assert len(reads) == 2, "forward and backward"
     for _, kernel, weights, once, a_step in reads:
         assert float(once) >= float(weights) and float(a_step) < float(weights) / 2, kernel
+
+
+@pytest.mark.cuda
+@counted
+def test_kernels_around_the_steps_are_coalesced_and_meet_in_no_bank():
+    """In a process of its own, as above."""
+    names = ("LSTM projected", "GRU normalised", "MinGRU")
+    code = f"from bench import cuda_accesses; cuda_accesses.print_layers({names})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(names)]
+    kernels = {kernel for *_, kernel, _, _, _ in rows}
+    for module in ("project_", "normalisation.", "scan."):
+        assert any(kernel.startswith(module) for kernel in kernels), kernels
+    for row in rows:
+        assert min(float(share.rstrip("%")) for share in row[-3:]) >= 90, row
