@@ -18,7 +18,7 @@ from .device import working
 from .norms import norms_of
 from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
-from .products import multiply
+from .products import multiply, multiply_rows
 from .stepping import Stepper
 from .together import after, directions_here
 
@@ -71,7 +71,7 @@ class Recurrence:
             cell, hidden, batch, steps, self.dtype, keep, directions_here()
         )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
-        multiply(matrix(x), w_ih.T, xg)
+        multiply_rows(x, w_ih, xg)
         input_norm, hidden_norm = norms = norms_of(cell, gains, steps if keep else 0, batch)
         if input_norm:
             input_norm.normalise(xg)

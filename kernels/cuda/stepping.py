@@ -7,7 +7,7 @@ from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
 from .norms import norms_of
 from .preparing import Scratch, prepare
-from .products import multiply
+from .products import multiply_rows
 from .tiles import BLOCK, grid
 
 
@@ -37,7 +37,7 @@ class Stepper:
 
     def __call__(self, weights, extras, x, y):
         (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
-        multiply(x[0], w_ih.T, self._xg)
+        multiply_rows(x, w_ih, self._xg)
         _, batch, hidden = self._state.shape
         old, new, xg = self._old.data.ptr, self._new.data.ptr, self._xg.data.ptr
         input_norm, hidden_norm = norms_of(self._cell, gains, 0, batch)
