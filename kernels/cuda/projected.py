@@ -37,8 +37,8 @@ class ProjectedRecurrence(Recurrence):
         saved = cupy.empty((steps, batch, cell.saved, self.hidden), self.dtype) if keep else None
         nowhere = cupy.empty((batch, self.hidden), self.dtype)
         scratch = Scratch(0, batch, lengths)
-        prepare(state, history, first, scratch, steps if lengths is None else 0)
-        seen[first] = state[0, :, :outputs]
+        prepare(self.dtype, state, history, first, scratch, steps if lengths is None else 0)
+        seen[first] = 0 if state is None else state[0, :, :outputs]
         projection.run_forward(
             cell, scratch.ends, (w_hh, w_hr), extras, biases, xg, history, seen, reverse, y,
             column, saved, nowhere,

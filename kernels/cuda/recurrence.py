@@ -59,8 +59,9 @@ class Recurrence:
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
-        x (T, B, I), state (S, B, H), lengths (B,) on either side or None; writes H columns from
-        `column` on of y (T, B, ...), which holds zeros past the sequences' ends already.
+        x (T, B, I), state (S, B, H) or None for zeros, lengths (B,) on either side or None; writes
+        H columns from `column` on of y (T, B, ...), which holds zeros past the sequences' ends
+        already.
         Returns the final state (S, B, H) and, if `keep`, a tape, else None.
         """
         (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
@@ -84,7 +85,7 @@ class Recurrence:
         gated = self._rows((kept_steps, batch), plans) if cell.late else None
         kept = self._passed(batch, cell.kept, self._states_dtype)
         scratch = Scratch(plans[0].counters if plans else 0, batch, lengths)
-        prepare(state, history, first, scratch, steps if lengths is None else 0)
+        prepare(self.dtype, state, history, first, scratch, steps if lengths is None else 0)
         run = (
             scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept,
         )  # fmt: skip
@@ -111,9 +112,9 @@ class Recurrence:
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
 
-        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), adds into
-        `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by the
-        initial state.
+        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), None for zeros;
+        adds into `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by
+        the initial state.
         """
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         dxg = self._rows((steps, batch, cell.gates), tape.plan)
@@ -126,7 +127,7 @@ class Recurrence:
         dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
         scratch = Scratch(tape.plan.counters if tape.plan else 0)
         scratch.ends = tape.scratch.ends
-        prepare(dstate, carry, 0, scratch, ones=ones)
+        prepare(self.dtype, dstate, carry, 0, scratch, ones=ones)
         self._run_back(
             scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts, by_gain
         )
@@ -142,7 +143,7 @@ class Recurrence:
                 self._add_own_gradients(dweights, tape, ones, grads[len(weights) :])
 
         after(multiply_all_steps)
-        return self._rounded(carry.reshape(dstate.shape))
+        return self._rounded(carry.reshape(cell.states, batch, self.hidden))
 
     def _run_back(
         self, scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts,

@@ -29,7 +29,7 @@ class Stepper:
         self._gated = cupy.empty((batch, hidden), dtype)
         self._kept = cupy.empty((batch, cell.kept, hidden), states_dtype)
         self._scratch = Scratch(0, batch)
-        prepare(state, self._old[:, None], 0, self._scratch, steps=1)
+        prepare(dtype, state, self._old[:, None], 0, self._scratch, steps=1)
         self._early_bytes = (cell.gates - cell.late) * hidden * state.itemsize
         self._step = (late_step if cell.late else forward_step)(cell, dtype)
         self._gate = gate_step(cell, dtype) if cell.late else None
