@@ -31,8 +31,8 @@ CELLS = {
 VARIANTS = {
     "lstm_extras": recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2)),
     "gru_extras": recurrent_dropout(zoneout(cells.GRU_RESET_BEFORE, 1)),
-    "lstm_norm": replace(cells.LSTM, normalised=True),
-    "gru_norm": replace(cells.GRU_RESET_BEFORE, normalised=True),
+    "lstm_norm": replace(cells.LSTM, name="lstm_norm", normalised=True),
+    "gru_norm": replace(cells.GRU_RESET_BEFORE, name="gru_norm", normalised=True),
 }
 """Of what cells may have besides, the most that a kernel of one phase and of two may hold."""
 

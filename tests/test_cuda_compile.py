@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -17,8 +16,6 @@ pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cud
 
 from gpurnn.kernels import cuda  # noqa: E402
 from gpurnn.kernels.cells import qrnn, scans, sru  # noqa: E402
-from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
-from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
 from gpurnn.kernels.cuda.persistent import backward_kernel, forward_kernel  # noqa: E402
 from gpurnn.kernels.cuda.persistent_tiles import tile_heights  # noqa: E402
@@ -33,8 +30,7 @@ CELLS = [
 ]
 TREE_CELLS = [cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM]
 FAMILIES = [*CELLS, *TREE_CELLS, scans.MIN_GRU, None]
-WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
-NORMALISED = replace(cells.GRU_RESET_BEFORE, name="gru_before_layer_norm", normalised=True)
+WITH_EXTRAS, NORMALISED = (cuda_static.VARIANTS[name] for name in ("lstm_extras", "gru_norm"))
 # Of the other light recurrences those that are made of all their functions.
 SCANS = [scans.MIN_LSTM, qrnn.POOLINGS["fo"], qrnn.POOLINGS["ifo"], sru.SRU_PEEPHOLES]
 
