@@ -19,7 +19,7 @@ _COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _DEFAULT = 68, 77, -1
 
 
 def multiply_by_cublas(form, a, b, out, add):
-    """What `products.multiply` does, of matrices at addresses, of a form as there."""
+    """What `products.multiply` does, of matrices at addresses; for a form see `products`."""
     orders, sizes, (a_pitch, b_pitch), one, zero = _arguments(*form)
     product_of(*form[:2])(
         device.get_cublas_handle(), *orders, *sizes, one, b, b_pitch, a, a_pitch,

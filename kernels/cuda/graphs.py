@@ -31,10 +31,10 @@ def run(key, launch):
     key = (cupy.cuda.runtime.getDevice(), *key)
     with _lock:
         graph = _graphs.pop(key, _NEVER)
-        if graph is None:
-            graph = _record(launch)
-        elif graph is _NEVER:
+        if graph is _NEVER:
             graph = None
+        elif graph is None:
+            graph = _record(launch)
         _graphs[key] = graph
         if len(_graphs) > MOST_GRAPHS:
             del _graphs[next(iter(_graphs))]

@@ -36,8 +36,7 @@ class Scratch:
 
 @cache
 def prepare_kernel(dtype):
-    """The kernel of `prepare`."""
-
+    """The kernel of `prepare`; `given` tells whether there is a source."""
     nothing = ELEMENTS[np.dtype(dtype)](0)
 
     def run(
