@@ -93,7 +93,7 @@ def launches(layer, steps, batch):
 
 
 def cell_launches(cell, batch, schedule, steps=STEPS):
-    """`launches` of a layer of a cell, by one of the schedules."""
+    """`launches` of a cell's own kernels in a layer, by one of the schedules."""
     gpurnn.cuda.schedule(schedule)
     try:
         layer = gpurnn.Recurrent(cell, INPUTS, HIDDEN, device="cuda", rng=0)
