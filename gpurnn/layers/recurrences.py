@@ -9,9 +9,10 @@ class Recurrences(dict):
     """The time loops of a stack, made when first asked for: by device, input size, and whether
     the hidden state is dropped on its way into the product."""
 
-    def __init__(self, noise, hidden_size, proj_size, dtype, recompute):
+    def __init__(self, noise, hidden_size, proj_size, heads, dtype, recompute):
         super().__init__()
-        self._noise, self._hidden_size, self._proj_size = noise, hidden_size, proj_size
+        self._noise, self._hidden_size = noise, hidden_size
+        self._proj_size, self._heads = proj_size, heads
         self._dtype, self._recompute = dtype, recompute
 
     def __missing__(self, key):
@@ -19,8 +20,12 @@ class Recurrences(dict):
         cell = self._noise.training_cell if dropped else self._noise.cell
         sizes = cell, inputs, self._hidden_size
         kernels = kernels_of(device)
+        if self._heads > 1 and device == "cuda":
+            raise ValueError(f"num_heads: expected 1 on 'cuda', got {self._heads}")
         if self._proj_size:
             made = kernels.ProjectedRecurrence(*sizes, self._proj_size, self._dtype)
+        elif self._heads > 1:
+            made = kernels.HeadedRecurrence(*sizes, self._heads, self._dtype)
         else:
             made = kernels.Recurrence(*sizes, self._dtype)
         if self._recompute:

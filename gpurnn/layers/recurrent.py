@@ -24,6 +24,11 @@ class Recurrent(SequenceLayer, Layer):
     bidirectional : bool
         Also run from each sequence's end; the outputs of both directions stand side by side.
     bias : bool
+    num_heads : int
+        A divisor of H. The recurrent weights are so many blocks on the diagonal, of H / num_heads
+        units each: a unit sees the hidden states of its own block only, as in FlashRNN
+        (K. Pöppel, M. Beck & S. Hochreiter, 2024). The inputs go to all units. On the
+        CPU only so far, and not with `layer_norm` or `proj_size`.
     dropout : float
         Share of the outputs of all layers but the last that `forward` sets to zero (the others
         are divided by 1 - dropout). Calling the layer drops nothing.
@@ -55,8 +60,8 @@ class Recurrent(SequenceLayer, Layer):
     rng : None, int or numpy.random.Generator
 
     The parameters have PyTorch's names and shapes: of layer k `weight_ih_lk` (G H, I),
-    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), with `layer_norm` also
-    `gain_ih_lk` and `gain_hh_lk` (G H,), then those of the cell's own weights (H,), with the
+    `weight_hh_lk` (G H, H / num_heads), `bias_ih_lk` and `bias_hh_lk` (G H,), with `layer_norm`
+    also `gain_ih_lk` and `gain_hh_lk` (G H,), then those of the cell's own weights (H,), with the
     suffix `_reverse` for the reverse direction; at first the gains are 1, the others uniform
     within ± 1 / sqrt(H).
 
@@ -76,8 +81,8 @@ class Recurrent(SequenceLayer, Layer):
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
-        dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, layer_norm=False, batch_first=False,
-        recompute=None, dtype="float32", device="cpu", rng=None,
+        num_heads=1, dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, layer_norm=False,
+        batch_first=False, recompute=None, dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         super().__init__(dtype, device, rng)
         if cell.masks:
@@ -91,6 +96,7 @@ class Recurrent(SequenceLayer, Layer):
         self.input_size = check_size(input_size, "input_size")
         self.hidden_size = check_size(hidden_size, "hidden_size")
         self.num_layers = check_size(num_layers, "num_layers")
+        self.num_heads = self._checked_heads(num_heads)
         self.bidirectional, self.bias = bool(bidirectional), bool(bias)
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
@@ -113,12 +119,22 @@ class Recurrent(SequenceLayer, Layer):
                     [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
                 )
 
+    def _checked_heads(self, number):
+        number = check_size(number, "num_heads")
+        if self.hidden_size % number:
+            expected = f"a divisor of hidden_size {self.hidden_size}"
+            raise ValueError(f"num_heads: expected {expected}, got {number}")
+        for name, present in (("layer_norm", self.cell.normalised), ("proj_size", self.proj_size)):
+            if present and number > 1:
+                raise ValueError(f"num_heads: expected 1 with {name}, got {number}")
+        return number
+
     def _shapes(self, layer):
         """The parameters' shapes of one direction of a layer, by kind."""
         rows = self.cell.gates * self.hidden_size
         shapes = {
             "weight_ih": (rows, self._inputs(layer)),
-            "weight_hh": (rows, self._outputs),
+            "weight_hh": (rows, self._outputs // self.num_heads),
         }
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
@@ -199,7 +215,7 @@ class Recurrent(SequenceLayer, Layer):
 
     @cached_property
     def _recurrences(self):
-        sizes = self.hidden_size, self.proj_size
+        sizes = self.hidden_size, self.proj_size, self.num_heads
         return Recurrences(self._noise, *sizes, self.dtype, self.recompute)
 
     def _weights(self, layer, direction):
