@@ -1,20 +1,17 @@
 """Stacks of recurrent layers in one or both directions, for any cell."""
 
-import math
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
-
 from ..arrays import check_array, check_ends, check_size, module_of, to_device
-from .layer import Layer
 from .recurrences import Recurrences
+from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
 
-class Recurrent(SequenceLayer, Layer):
+class Recurrent(SequenceLayer, RecurrentParameters):
     """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
 
     Parameters
@@ -101,23 +98,7 @@ class Recurrent(SequenceLayer, Layer):
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
-        bound = 1 / math.sqrt(self.hidden_size)
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        kinds += ("gain_ih", "gain_hh") if cell.normalised else ()
-        kinds += ("weight_hr",) if self.proj_size else ()
-        self._shared = len(kinds)  # kinds of parameters that other cells have too
-        kinds += cell.weights
-        self._names = []
-        for layer in range(self.num_layers):
-            shapes = self._shapes(layer)
-            for suffix in ("", "_reverse")[: self.directions]:
-                for kind, shape in shapes.items():
-                    gain = kind in ("gain_ih", "gain_hh")
-                    value = np.ones(shape) if gain else self._uniform(shape, bound)
-                    self._add_parameter(f"{kind}_l{layer}{suffix}", value)
-                self._names.append(
-                    [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
-                )
+        self._add_parameters()
 
     def _checked_heads(self, number):
         number = check_size(number, "num_heads")
@@ -128,21 +109,6 @@ class Recurrent(SequenceLayer, Layer):
             if present and number > 1:
                 raise ValueError(f"num_heads: expected 1 with {name}, got {number}")
         return number
-
-    def _shapes(self, layer):
-        """The parameters' shapes of one direction of a layer, by kind."""
-        rows = self.cell.gates * self.hidden_size
-        shapes = {
-            "weight_ih": (rows, self._inputs(layer)),
-            "weight_hh": (rows, self._outputs // self.num_heads),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if self.cell.normalised:
-            shapes |= {"gain_ih": (rows,), "gain_hh": (rows,)}
-        if self.proj_size:
-            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
-        return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.
@@ -197,19 +163,6 @@ class Recurrent(SequenceLayer, Layer):
 
         return ReducedRecurrent(self, kind)
 
-    @property
-    def output_size(self):
-        """Numbers of a step's output, of both directions: D H."""
-        return self._outputs * self.directions
-
-    @property
-    def _outputs(self):
-        """Numbers of a step's output of one direction, and of the hidden state."""
-        return self.proj_size or self.hidden_size
-
-    def _inputs(self, layer):
-        return self.input_size if layer == 0 else self.output_size
-
     def _recurrence(self, layer, dropped=False):
         return self._recurrences[self.device, self._inputs(layer), dropped]
 
@@ -217,16 +170,6 @@ class Recurrent(SequenceLayer, Layer):
     def _recurrences(self):
         sizes = self.hidden_size, self.proj_size, self.num_heads
         return Recurrences(self._noise, *sizes, self.dtype, self.recompute)
-
-    def _weights(self, layer, direction):
-        """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains or a projection's w_hr."""
-        names = self._names[layer * self.directions + direction][: self._shared]
-        return tuple([name and self._parameter(name) for name in names])
-
-    def _own_weights(self, layer, direction):
-        """Those of the cell's own, a tuple of arrays (H,)."""
-        names = self._names[layer * self.directions + direction][self._shared :]
-        return tuple([self._parameter(name) for name in names])
 
     def _extras(self, layer, direction):
         """What the cell takes besides in inference."""
@@ -240,11 +183,6 @@ class Recurrent(SequenceLayer, Layer):
         shape = (steps, batch, self.hidden_size)
         masks = self._noise.masks(self.kernels, self.rng, shape, self.dtype)
         return self._own_weights(layer, direction) + masks
-
-    def _gradients(self, layer, direction):
-        """Those of `_weights`' first four, of `_own_weights`, then of a projection's w_hr."""
-        names = self._names[layer * self.directions + direction]
-        return tuple(name and self.grads[name] for name in names)
 
     def _run(self, x, state, lengths, keep):
         x = self._check_sequences(x, "x", self.input_size)
