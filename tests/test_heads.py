@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpurnn
-from tests.cases import as_parts, as_state, assert_close, assert_states_close, put
+from tests.cases import as_parts, assert_close, assert_states_close, get, put
 
 SEED = 3
 
@@ -23,16 +23,17 @@ class Case:
     T: int = 5
     I: int = 4
 
-    def layer(self, heads):
-        options = {"num_heads": heads, "dtype": "float64", "rng": SEED}
-        return getattr(gpurnn, self.kind)(self.I, self.H, **options, **self.options)
+    def layer(self, heads, **options):
+        options = {"num_heads": heads, "dtype": "float64", "rng": SEED, **options, **self.options}
+        return getattr(gpurnn, self.kind)(self.I, self.H, **options)
 
 
 # By rows and by units; heads of a unit, of less and of more than a vector or a warp.
 CASES = {
     "one unit": Case("RNN", 6, 6, 2, {"bias": False}),
     "by units": Case("LSTM", 34, 2, 2, {"num_layers": 2, "bidirectional": True}),
-    "two phases": Case("GRU", 6, 3, 3, {"reset_after": False}, T=7),
+    "two phases": Case("GRU", 6, 3, 3, {"reset_after": False, "bidirectional": True}, T=7),
+    "two products": Case("GRU", 70, 2, 3),
     "noisy": Case(
         "LSTM", 6, 2, 4,
         {
@@ -62,49 +63,80 @@ def blocks_of(full, heads):
     return full.reshape(len(full), heads, size)[rows, rows // size % heads]
 
 
-def train(layer, case):
-    """(y, state, dx, dstate) of random numbers, with the masks of `SEED`."""
+def train(layer, case, dtype):
+    """(y, state, dx, dstate) of random numbers of a dtype, with the masks of `SEED`."""
     rng = np.random.default_rng(1)
     layer.rng = np.random.default_rng(SEED)
-    shape = layer.cell.states, layer.num_layers * layer.directions, case.B, case.H
-    state, dstate = (as_state(rng.standard_normal(shape)) for _ in range(2))
-    x, dy = (rng.standard_normal((case.T, case.B, width)) for width in (case.I, layer.output_size))
+
+    def numbers(*shape):
+        return put(rng.standard_normal(shape).astype(dtype).astype(layer.dtype), layer.device)
+
+    shape = layer.num_layers * layer.directions, case.B, case.H
+    states = [[numbers(*shape) for _ in range(layer.cell.states)] for _ in range(2)]
+    state, dstate = (parts[0] if len(parts) == 1 else tuple(parts) for parts in states)
+    x, dy = (numbers(case.T, case.B, width) for width in (case.I, layer.output_size))
     lengths = np.array([case.T, 1, 3, 2])[: case.B]
     y, state, backward = layer.forward(x, state, lengths)
     return y, state, *backward(dy, dstate)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_equals_a_full_layer(name):
-    case = CASES[name]
-    layer, full = case.layer(case.heads), case.layer(1)
+def check_equals_a_full_layer(case, dtype="float64", device="cpu"):
+    """The full layer is one of float64 on the CPU."""
+    layer, full = case.layer(case.heads, dtype=dtype, device=device), case.layer(1)
     assert layer.params["weight_hh_l0"].shape[1] == case.H // case.heads
     full.load_state_dict(
         {
-            name: with_blocks(p, case.heads) if "weight_hh" in name else p
+            name: with_blocks(get(p), case.heads) if "weight_hh" in name else get(p)
             for name, p in layer.params.items()
         }
     )
-    y, state, dx, dstate = train(full, case)
-    got = train(layer, case)
-    assert_close(got[0], y, "float64", "y")
-    assert_states_close(got[1], as_parts(state), "float64", "state")
-    assert_close(got[2], dx, "float64", "dx")
-    assert_states_close(got[3], as_parts(dstate), "float64", "dstate")
+    y, state, dx, dstate = train(full, case, dtype)
+    got = train(layer, case, dtype)
+    assert_close(got[0], y, dtype, "y")
+    assert_states_close(got[1], as_parts(state), dtype, "state")
+    assert_close(got[2], dx, dtype, "dx")
+    assert_states_close(got[3], as_parts(dstate), dtype, "dstate")
     for name, grad in full.grads.items():
         expected = blocks_of(grad, case.heads) if "weight_hh" in name else grad
-        assert_close(layer.grads[name], expected, "float64", name)
+        assert_close(layer.grads[name], expected, dtype, name)
 
 
-def test_stream():
+@pytest.mark.parametrize("name", CASES)
+def test_equals_a_full_layer(name):
+    check_equals_a_full_layer(CASES[name])
+
+
+@pytest.fixture
+def schedule():
+    yield gpurnn.cuda.schedule
+    gpurnn.cuda.schedule("auto")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("how", "name", "dtype"),
+    [
+        ("stepwise", "by units", "float32"),
+        ("stepwise", "two phases", "float32"),
+        ("stepwise", "two products", "float32"),
+        ("stepwise", "by units", "float16"),
+    ],
+)
+def test_equals_a_full_layer_on_cuda(how, name, dtype, schedule):
+    schedule(how)
+    check_equals_a_full_layer(CASES[name], dtype, "cuda")
+
+
+def test_stream(device):
     case = Case("LSTM", 34, 2, 2, {"num_layers": 2})
-    layer = case.layer(case.heads)
+    layer = case.layer(case.heads, dtype="float32", device=device)
     x = np.random.default_rng(0).standard_normal((case.T, case.B, case.I))
+    x = put(x.astype("float32"), device)
     y, state = layer(x)
     stream = layer.stream(case.B)
     for step in range(case.T):
-        assert_close(stream.step(x[step]), y[step], "float64", f"y[{step}]")
-    assert_states_close(stream.state, as_parts(state), "float64", "state")
+        assert_close(stream.step(x[step]), get(y[step]), "float32", f"y[{step}]")
+    assert_states_close(stream.state, as_parts(state), "float32", "state")
 
 
 @pytest.mark.parametrize("heads", [4, 12, 0, 1.5])
@@ -123,10 +155,3 @@ def test_what_has_no_heads():
         gpurnn.RNN(3, 6, num_heads=2, layer_norm=True)
     with pytest.raises(ValueError, match="num_heads: expected 1 with proj_size, got 2"):
         gpurnn.LSTM(3, 6, num_heads=2, proj_size=2)
-
-
-@pytest.mark.cuda
-def test_cuda_refuses():
-    layer = gpurnn.RNN(3, 6, num_heads=2, device="cuda")
-    with pytest.raises(ValueError, match="num_heads: expected 1 on 'cuda', got 2"):
-        layer(put(np.zeros((1, 1, 3), np.float32), "cuda"))

@@ -20,8 +20,6 @@ class Recurrences(dict):
         cell = self._noise.training_cell if dropped else self._noise.cell
         sizes = cell, inputs, self._hidden_size
         kernels = kernels_of(device)
-        if self._heads > 1 and device == "cuda":
-            raise ValueError(f"num_heads: expected 1 on 'cuda', got {self._heads}")
         if self._proj_size:
             made = kernels.ProjectedRecurrence(*sizes, self._proj_size, self._dtype)
         elif self._heads > 1:

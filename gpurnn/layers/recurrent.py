@@ -24,8 +24,8 @@ class Recurrent(SequenceLayer, RecurrentParameters):
     num_heads : int
         A divisor of H. The recurrent weights are so many blocks on the diagonal, of H / num_heads
         units each: a unit sees the hidden states of its own block only, as in FlashRNN
-        (K. Pöppel, M. Beck & S. Hochreiter, 2024). The inputs go to all units. On the
-        CPU only so far, and not with `layer_norm` or `proj_size`.
+        (K. Pöppel, M. Beck & S. Hochreiter, 2024). The inputs go to all units. Not with
+        `layer_norm` or `proj_size`.
     dropout : float
         Share of the outputs of all layers but the last that `forward` sets to zero (the others
         are divided by 1 - dropout). Calling the layer drops nothing.

@@ -212,10 +212,10 @@ def persistent_seconds(plan, steps, device):
     return LAUNCH_SECONDS + (weights + steps * plan.cycles) / (1e9 * device.gigahertz)
 
 
-def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
+def stepwise_seconds(gates, hidden, batch, dtype, steps, device, heads=1):
     """Modelled time of a sequence, one launch a step, whose tiles of 32 units × 8 sequences
     wait for a slice of the weights at a time."""
-    blocks = -(-hidden // 32) * -(-batch // 8)
+    blocks = -(-hidden // 32) * -(-batch // 8) * heads
     rounds = -(-blocks // device.multiprocessors)
     accesses = 8 * hidden * (gates + 1) * working(dtype).itemsize / 4
     waits = -(-hidden // 32) * (L2_TRIP + 60)
@@ -223,9 +223,11 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
     return steps * max(LAUNCH_SECONDS, step)
 
 
-def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1, heads=1):
     """(forward plan, backward plan or, without `keep`, None), or None if it cannot be."""
     if cell.normalised:  # which a block's hidden units could not be by themselves
+        return None
+    if heads > 1:
         return None
     plans = [
         persistent_plan(cell.gates, hidden, batch, dtype, device, backward, cell.late, directions)
@@ -241,10 +243,10 @@ def _counts(cell, steps, plan):
     return steps * (2 if cell.late else 1) * plan.blocks < 2**32
 
 
-def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1, heads=1):
     """All that is worth timing, as `choose` returns it: the stepwise schedule, a few plans."""
     found = [None]
-    if cell.normalised:
+    if cell.normalised or heads > 1:
         return found
     for together in sorted({directions, 1}):
         ways = [
@@ -257,19 +259,19 @@ def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
     return found
 
 
-def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1):
+def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1, heads=1):
     """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
 
     The second is None without `keep`. `wanted`: "stepwise", "persistent" (if it can be) or
     "auto" (if it can be and the model expects it to be faster). Two `directions` are run by one
-    launch, or one after the other by plans of one direction.
+    launch, or one after the other by plans of one direction. `hidden` are the units of each head.
     """
     if wanted == "stepwise":
         return None
-    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device)
+    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device, heads)
     best, least = None, stepwise * directions * (1 + keep) if wanted == "auto" else float("inf")
     for together in {directions, 1}:
-        plans = persistent_plans(cell, hidden, batch, steps, dtype, keep, device, together)
+        plans = persistent_plans(cell, hidden, batch, steps, dtype, keep, device, together, heads)
         if plans:
             seconds = sum(persistent_seconds(plan, steps, device) for plan in plans if plan)
             seconds *= directions / together

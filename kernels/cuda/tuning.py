@@ -25,7 +25,8 @@ WARM_UP = 3
 
 
 class Problem(NamedTuple):
-    """What a schedule is chosen for; `cell` a Cell, `dtype` a NumPy dtype."""
+    """What a schedule is chosen for; `cell` a Cell, `hidden` the units of each of the `heads`,
+    `dtype` a NumPy dtype."""
 
     cell: object
     hidden: int
@@ -34,6 +35,7 @@ class Problem(NamedTuple):
     dtype: np.dtype
     keep: bool
     directions: int
+    heads: int
 
     def rounded(self):
         """The problem that stands for this one."""
