@@ -41,9 +41,6 @@ CASES = {
             "recompute": 2, "bidirectional": True,
         },
     ),
-    "noisy, two phases": Case(
-        "GRU", 70, 2, 4, {"reset_after": False, "zoneout": 0.4, "recurrent_dropout": 0.5}
-    ),
 }  # fmt: skip
 
 
@@ -118,8 +115,10 @@ def schedule():
     [
         ("stepwise", "by units", "float32"),
         ("stepwise", "two phases", "float32"),
-        ("stepwise", "two products", "float32"),
-        ("stepwise", "by units", "float16"),
+        ("persistent", "two products", "float32"),
+        ("persistent", "two phases", "float32"),
+        ("persistent", "noisy", "float64"),
+        ("persistent", "by units", "float16"),
     ],
 )
 def test_equals_a_full_layer_on_cuda(how, name, dtype, schedule):
@@ -127,8 +126,18 @@ def test_equals_a_full_layer_on_cuda(how, name, dtype, schedule):
     check_equals_a_full_layer(CASES[name], dtype, "cuda")
 
 
-def test_stream(device):
-    case = Case("LSTM", 34, 2, 2, {"num_layers": 2})
+@pytest.mark.cuda
+def test_schedule_is_explained():
+    sizes = gpurnn.cells.LSTM, 4096, 32, 100
+    assert gpurnn.cuda.explain_schedule(*sizes).startswith("stepwise")
+    assert gpurnn.cuda.explain_schedule(*sizes, num_heads=16).startswith("persistent on 8 × ")
+    with pytest.raises(ValueError, match="num_heads: expected a divisor of 4096, got 3"):
+        gpurnn.cuda.explain_schedule(*sizes, num_heads=3)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("LSTM", {}), ("GRU", {"reset_after": False})])
+def test_stream(kind, options, device):
+    case = Case(kind, 34, 2, 2, {"num_layers": 2, **options})
     layer = case.layer(case.heads, dtype="float32", device=device)
     x = np.random.default_rng(0).standard_normal((case.T, case.B, case.I))
     x = put(x.astype("float32"), device)

@@ -21,7 +21,7 @@ from .device import INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
-from .tiles import own_place, unit_product
+from .tiles import among_all, own_place, unit_product
 from .tuples import add, add_at, gather, repeat, scatter
 
 
@@ -44,13 +44,13 @@ def backward_step(cell, dtype):
         t, lengths, batch, hidden, later, pitch, depth, w, extras, dy, dy_stride, old, new, plane,
         tape, carry, carry_plane, dxg, dhg, dweights,
     ):  # fmt: skip
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         first = cuda.blockIdx.z * pitch * hidden
         through = product(later, row * pitch, w, first, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at, gates_at = b * width + unit, row * gate_count * hidden + j
+        at, gates_at = row * hidden + j, row * gate_count * hidden + j
         if t >= lengths[b]:
             carry[at] += through  # of a reverse direction, whose first step is behind
             nothing = zeros(type(through)(0))
@@ -58,10 +58,11 @@ def backward_step(cell, dtype):
             if apart:
                 put_gates(dhg, gates_at, hidden, nothing)
             return
+        unit, width = among_all(j, hidden)
         dnew = states(carry, at, carry_plane)
         dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + unit])
         dx, dh, dstate, by_weights = function(
-            saves(tape, b * saved_count * width + unit, width),
+            saves(tape, row * saved_count * hidden + j, hidden),
             states(old, at, plane),
             states(new, at, plane),
             dnew,
@@ -94,28 +95,29 @@ def late_backward_step(cell, dtype):
         t, lengths, batch, hidden, later, pitch, depth, w, extras, dy, dy_stride, old, new, plane,
         tape, carry, carry_plane, dg, carried,
     ):  # fmt: skip
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         first = cuda.blockIdx.z * pitch * hidden
         through = product(later, row * pitch, w, first, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at, late_at = b * width + unit, (row * gate_count + early_count) * hidden + j
+        at, late_at = row * hidden + j, (row * gate_count + early_count) * hidden + j
         if t >= lengths[b]:
             carry[at] += through  # of a reverse direction, whose first step is behind
             put_late(dg, late_at, hidden, zeros(type(through)(0)))
             return
+        unit, _ = among_all(j, hidden)
         dnew = states(carry, at, carry_plane)
         dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + unit])
         da, passed, dstate, _ = function(
-            saves(tape, b * saved_count * width + unit, width),
+            saves(tape, row * saved_count * hidden + j, hidden),
             states(old, at, plane),
             states(new, at, plane),
             dnew,
             extra(extras, t, b, unit),
         )
         put_late(dg, late_at, hidden, da)
-        put_carried(carried, b * carried_count * width + unit, width, passed)
+        put_carried(carried, row * carried_count * hidden + j, hidden, passed)
         put_states(carry, at, carry_plane, dstate)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
@@ -142,7 +144,7 @@ def gate_backward_step(cell, dtype):
         t, lengths, batch, hidden, late_dhg, w_hh, extras, old, plane, tape, carry, carry_plane,
         dxg, carried,
     ):  # fmt: skip
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         gates_at, of_head = row * gate_count * hidden, gate_count * hidden * hidden
         dgated = product(
@@ -151,14 +153,14 @@ def gate_backward_step(cell, dtype):
         )  # fmt: skip
         if not present or j >= hidden:
             return
-        at = b * width + unit
+        at, (unit, _) = row * hidden + j, among_all(j, hidden)
         if t >= lengths[b]:
             put_early(dxg, gates_at + j, hidden, zeros(type(dgated)(0)))
             return
         da, dstate = function(
-            saves(tape, b * saved_count * width + unit, width),
+            saves(tape, row * saved_count * hidden + j, hidden),
             states(old, at, plane),
-            get_carried(carried, b * carried_count * width + unit, width),
+            get_carried(carried, row * carried_count * hidden + j, hidden),
             dgated,
             extra(extras, t, b, unit),
         )
@@ -177,12 +179,12 @@ def last_backward_step(dtype):
     product = unit_product(dtype)
 
     def backward(batch, hidden, dhg, pitch, depth, w_hh, carry):
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         first = cuda.blockIdx.z * pitch * hidden
         through = product(dhg, row * pitch, w_hh, first, hidden, depth, present)
         if present and j < hidden:
-            carry[b * width + unit] += through
+            carry[row * hidden + j] += through
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     return Kernel(f"last_backward_step {dtype}", backward, (i, i, f, i, i, f, s))

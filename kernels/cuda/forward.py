@@ -1,10 +1,10 @@
 """One step forward, fused: recurrent product, biases, cell, new states; for any cell.
 
 Layouts (all C-contiguous): xg (T, B, G, H) products with the input; history (S, slots, B, H)
-states; tape (T, B, R, H) what the cell saves; gated and kept (B, K, H) of two-phase cells. The
-host passes pointers to step t's part. A sequence that has ended keeps its states, so that the
-last slot holds everybody's final state. For `norm` see `normalisation`, for `extras` `extras`.
-Units lie head after head; the kernels' `hidden` are those of a head, all of which make H.
+states; tape (T, B heads, R, hidden) what the cell saves; gated (B, H) and kept (B heads, K, hidden)
+of two-phase cells. Units lie head after head, `hidden` are those of one. The host passes pointers
+to step t's part. A sequence that has ended keeps its states, so that the last slot holds
+everybody's final state. For `norm` see `normalisation`, for `extras` `extras`.
 
 Of 16 bits are the layer's own numbers and what large products take: xg, weights, biases, y,
 gated. The history, the tape and `kept` are float32 then (see `device.working`).
@@ -21,7 +21,7 @@ from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
 from .normalisation import recurrent_sums, type_of_norm
-from .tiles import own_place
+from .tiles import among_all, own_place
 from .tuples import add, copy, gather, scatter
 
 
@@ -42,12 +42,12 @@ def forward_step(cell, dtype):
         t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, seen, depth, old, new, plane,
         y, y_stride, tape, keep,
     ):  # fmt: skip
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         sums = sums_of(norm, seen, row, w_hh, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at = b * width + unit
+        at, (unit, width) = row * hidden + j, among_all(j, hidden)
         if t >= lengths[b]:
             keep_states(old, at, new, at, plane)
             return
@@ -62,7 +62,7 @@ def forward_step(cell, dtype):
         put_states(new, at, plane, values)
         y[b * y_stride + unit] = values[output]
         if keep:
-            saves(tape, b * saved_count * width + unit, width, saved)
+            saves(tape, row * saved_count * hidden + j, hidden, saved)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
@@ -83,12 +83,12 @@ def gate_step(cell, dtype):
     extra = gather_extras(cell.extras)
 
     def gate(t, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, old, plane, gated, kept):
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         sums = sums_of(norm, old, row, w_hh, hidden, hidden, present)
         if not present or j >= hidden:
             return
-        at = b * width + unit
+        at, (unit, width) = row * hidden + j, among_all(j, hidden)
         x = plus(early(xg, b * gate_count * width + unit, width), early(b_ih, unit, width))
         value, passed = function(
             x,
@@ -97,7 +97,7 @@ def gate_step(cell, dtype):
             extra(extras, t, b, unit),
         )
         gated[at] = value
-        keeps(kept, b * kept_count * width + unit, width, passed)
+        keeps(kept, row * kept_count * hidden + j, hidden, passed)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
@@ -123,12 +123,12 @@ def late_step(cell, dtype):
         t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, gated, kept, old, new,
         plane, y, y_stride, tape, keep,
     ):  # fmt: skip
-        b, row, j, unit, width = own_place(hidden)
+        b, row, j = own_place()
         present = b < batch
         sums = sums_of(norm, gated, row, w_hh, hidden, hidden, present)
         if not present or j >= hidden:
             return
-        at = b * width + unit
+        at, (unit, width) = row * hidden + j, among_all(j, hidden)
         if t >= lengths[b]:
             keep_states(old, at, new, at, plane)
             return
@@ -137,13 +137,13 @@ def late_step(cell, dtype):
             plus(late(xg, x_at, width), late(b_ih, unit, width)),
             plus(sums, late(b_hh, unit, width)),
             states(old, at, plane),
-            kept_values(kept, b * kept_count * width + unit, width),
+            kept_values(kept, row * kept_count * hidden + j, hidden),
             extra(extras, t, b, unit),
         )
         put_states(new, at, plane, values)
         y[b * y_stride + unit] = values[output]
         if keep:
-            saves(tape, b * saved_count * width + unit, width, saved)
+            saves(tape, row * saved_count * hidden + j, hidden, saved)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)

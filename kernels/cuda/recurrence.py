@@ -85,7 +85,7 @@ class Recurrence:
         history = self._rows((cell.states, slots, rows), plans, self._states_dtype)
         saved = None
         if keep:
-            saved = cupy.empty((steps, batch, cell.saved, hidden), self._states_dtype)
+            saved = cupy.empty((steps, rows, cell.saved, self.of_head), self._states_dtype)
         gated = self._rows((kept_steps, rows), plans) if cell.late else None
         kept = self._passed(batch, cell.kept, self._states_dtype)
         scratch = Scratch(plans[0].counters if plans else 0, rows, lengths)

@@ -184,7 +184,7 @@ def explain(cell, hidden, batch, steps, dtype, keep, heads):
         return f"stepwise ({1e6 * stepwise / steps:.1f} µs a step by the model)"
     plan = plans[0]
     return (
-        f"persistent on {plan.blocks} × {plan.groups} blocks with "
+        f"persistent on {plan.blocks} × {plan.groups * plan.heads} blocks with "
         f"{plan.shared_bytes / 1024:.0f} KiB each "
         f"({1e6 * persistent_seconds(plan, steps, device) / steps:.1f} µs a step by the model, "
         f"stepwise {1e6 * stepwise / steps:.1f})"

@@ -22,13 +22,17 @@ def grid(hidden, batch, heads=1):
 
 
 @inlined
-def own_place(hidden):
-    """Of the thread: its sequence; that one's row of its head, of all sequences' heads; its unit of
-    the head's `hidden`; and of all units; and how many those are."""
+def own_place():
+    """(sequence, row of its head among all sequences' heads, unit of the head) of the thread."""
     b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
-    head, heads = cuda.blockIdx.z, cuda.gridDim.z
-    return b, b * heads + head, j, head * hidden + j, heads * hidden
+    return b, b * cuda.gridDim.z + cuda.blockIdx.z, j
+
+
+@inlined
+def among_all(j, hidden):
+    """Which of all heads' units is unit j of the thread's head of `hidden`; how many they are."""
+    return cuda.blockIdx.z * hidden + j, cuda.gridDim.z * hidden
 
 
 @cache

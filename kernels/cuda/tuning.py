@@ -55,8 +55,8 @@ def describe(plans):
     if plans is None:
         return "stepwise"
     return "persistent " + " and ".join(
-        f"{plan.blocks} × {plan.groups} × {plan.directions} blocks, tiles of {plan.tile_rows}, "
-        f"{plan.parts} parts"
+        f"{plan.blocks} × {plan.groups} × {plan.directions * plan.heads} blocks, "
+        f"tiles of {plan.tile_rows}, {plan.parts} parts"
         for plan in plans
         if plan
     )
