@@ -82,3 +82,11 @@ def test_own_tree_cell_turns_signs(capsys):
     assert left["signed gates"] < 0.2
     assert left["signed gates"] < left["Tree-LSTM"] / 2
     assert "derivatives right" in capsys.readouterr().out
+
+
+def test_brackets_find_their_partners(capsys):
+    """From one side two of three opening ones are guessed. The example trains longer."""
+    told = load("match_brackets").main(updates=60)
+    assert told["one direction"][0] < 0.8
+    assert min(told["one direction"][1], *told["both directions"]) > 0.95
+    assert "told rightly" in capsys.readouterr().out
