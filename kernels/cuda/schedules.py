@@ -125,8 +125,8 @@ def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1, heads=1):
     plans = _plans(problem, _wanted, number)
     if _wanted == "persistent" and plans is None:
         raise RuntimeError(
-            f"the persistent schedule cannot run {cell.name} with {heads} × {hidden} hidden units "
-            f"and batch {batch} in {dtype} on {device_here(number).name}"
+            f"the persistent schedule cannot run {cell.name} with hidden size {heads * hidden}, "
+            f"num_heads {heads} and batch {batch} in {dtype} on {device_here(number).name}"
         )
     return plans
 
