@@ -17,10 +17,11 @@ from .linear import add_weight_gradient, linear_backward, linear_forward
 from .losses import softmax_cross_entropy
 from .online_step import local_step, transition
 from .projected import ProjectedRecurrence
-from .recurrence import Recurrence, directions_apart
+from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
 from .scan_recurrence import ScanRecurrence
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
+from .sharing import directions_apart
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
 

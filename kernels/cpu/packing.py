@@ -4,6 +4,8 @@ A panel has as many columns as a block has: first a row to start from (the bias,
 one row for each step of the depth.
 """
 
+from functools import cache
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -24,6 +26,7 @@ from .simd import (
 )
 
 
+@cache
 def panel_width(dtype):
     """Columns of a panel."""
     return VECTORS * lanes_of(dtype)

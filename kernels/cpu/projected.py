@@ -6,7 +6,8 @@ from .backward import backward_rows
 from .extras import as_triples
 from .forward import forward_rows
 from .linear import add_weight_gradient, packed_weight
-from .recurrence import Recurrence, Tape, spread
+from .recurrence import Recurrence, Tape
+from .sharing import spread
 from .threads import run_parallel
 from .workspace import give_back, take
 

@@ -1,60 +1,27 @@
 """One layer and direction on the CPU: which threads do what, and on which memory."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
-from .few_rows import are_few, backward_of_few
 from .forward import BLOCK_ROWS, forward_rows
 from .forward_units import forward_units
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
 from .packing import panel_width
+from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
-from .threads import (
-    ALONE,
-    get_num_threads,
-    run_parallel,
-    run_team,
-    shares,
-    split,
-    team_size,
-)
-from .weight_gradients import add_own_gradients, add_weight_gradients, write_input_gradients
+from .sharing import FEW, spread
+from .threads import ALONE, run_parallel, run_team, shares, team_size
+from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
 
-FEW = 3  # sequences for which the weights are better used as they lie, by units
 WORTH_PACKING = 16  # rows of inputs for which their weights are
-
-
-@lru_cache(maxsize=64)
-def _all_reach(first, last, steps):
-    """Sequences first .. last - 1, and how many of them reach each step, if all of them do."""
-    return np.arange(first, last), np.full(steps, last - first)
-
-
-def spread(lengths, steps, batch, threads):
-    """For each thread its sequences by falling length, and how many of them reach each step."""
-    if lengths is None:
-        bounds = [(0, batch)] if threads == 1 else split(batch, threads)
-        return [_all_reach(first, last, steps) for first, last in bounds]
-    order = np.argsort(-lengths, kind="stable")
-    parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
-    return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
-
-
-def directions_apart(batch):
-    """Whether two directions of so many sequences are better run at once, on a thread each.
-
-    Batches spread over threads anyway, without waiting for each other; and of many threads two
-    would be too few.
-    """
-    return batch <= FEW and 2 <= get_num_threads() < 4
 
 
 @dataclass
@@ -88,8 +55,9 @@ class Recurrence:
         self.cell, self.inputs, self.hidden = cell, input_size, hidden_size
         self.dtype = np.dtype(dtype)
         self._order = WeightOrder(cell, hidden_size, dtype)
-        self.padded, self._early = self._order.padded, cell.gates - cell.late
+        self.padded = self._order.padded
         self._apart = cell.apart or cell.normalised
+        self._products = ProductsOfAllSteps(cell, self._order)
         self._norms = Norms(cell, hidden_size, self.padded, self.dtype)
         self._nothing = np.empty(0, dtype)
         self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
@@ -164,7 +132,7 @@ class Recurrence:
         """
         states, batch, hidden = state.shape
         kernel = self._forward_units
-        rows, counts = _all_reach(0, batch, 1)
+        ((rows, counts),) = spread(None, 1, batch, 1)
         room = (
             np.empty((states, 2, batch, self.padded), self.dtype),
             np.empty((batch, self._gates_width), self.dtype),
@@ -267,10 +235,10 @@ class Recurrence:
             _, _, db_ih, db_hh, dgain_ih, dgain_hh = grads[:6]
             self._norms.add_gradients(input_norms, dgain_ih, db_ih)
             self._norms.add_gradients(hidden_norms, dgain_hh, db_hh)
-        few = are_few(valid.size, cell.gates * self.hidden * (self.inputs + self.hidden))
-        finish = self._finish_few if few else self._finish_many
-        product_grads = of_products(cell, grads[:4])
-        finish(tape, valid, dxg, dhg, weights[0], product_grads, dx, resume)
+        self._products.back(
+            dxg, dhg, valid, tape.x, self._met(tape), tape.gated, weights[0],
+            of_products(cell, grads[:4]), dx, resume,
+        )  # fmt: skip
         for number, total in enumerate(grads[len(weights) :]):
             add_own_gradients(dweights, valid, number, total)
         give_back(*((dxg, dhg) if self._apart else (dxg,)), dweights)
@@ -320,40 +288,6 @@ class Recurrence:
             ],
         )  # fmt: skip
         return norms
-
-    def _finish_few(self, tape, valid, dxg, dhg, w_ih, grads, dx, resume):
-        backward_of_few(
-            dxg, dhg, valid, tape.x, self._met(tape), tape.gated, self._early, w_ih,
-            *self._with_biases(grads), dx, resume,
-        )  # fmt: skip
-
-    def _finish_many(self, tape, valid, dxg, dhg, w_ih, grads, dx, resume):
-        """The large products of the gates' gradients with weights, inputs and hidden states."""
-        gates, hidden = self.cell.gates, self.hidden
-        wx = self._order.input_panels_back(w_ih)
-        work = 2 * valid.size * gates * hidden * self.inputs
-        run_parallel(
-            write_input_gradients,
-            [
-                (dxg, valid[first:last], wx, dx, resume)
-                for first, last in split(valid.size, shares(work))
-            ],
-        )
-        work += 2 * valid.size * gates * hidden * hidden
-        run_parallel(
-            add_weight_gradients,
-            [
-                (
-                    dxg, dhg, self._apart, valid, first, last, self._early, tape.x, self._met(tape),
-                    tape.gated, *self._with_biases(grads),
-                )
-                for first, last in split(hidden, shares(work))
-            ],
-        )  # fmt: skip
-
-    def _with_biases(self, grads):
-        """The gradients' arrays, empty ones for the biases that there are not."""
-        return (*grads[:2], *((self._nothing, self._nothing) if grads[2] is None else grads[2:]))
 
     def _seen(self, tape):
         """What the recurrent product sees (T + 1, B, H'), by slots of the history."""

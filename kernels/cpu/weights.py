@@ -15,6 +15,21 @@ def _by_vectors(rows, lanes):
     return rows.reshape(len(rows), rows.shape[1] // lanes, lanes).swapaxes(0, 1).reshape(-1)
 
 
+class _Rows:
+    """Rows of a weight matrix in the order of packed columns; -1 stands for zeros."""
+
+    def __init__(self, numbers):
+        self.numbers, self.size, self._starts = numbers, numbers.size, {}
+
+    def starts(self, width):
+        """Where each begins in a matrix of rows of so many numbers."""
+        starts = self._starts.get(width)
+        if starts is None:
+            starts = np.where(self.numbers < 0, -1, self.numbers * width)
+            self._starts[width] = starts
+        return starts
+
+
 class WeightOrder:
     """Which rows of the weights make which columns of the products, for one cell and size.
 
@@ -30,26 +45,24 @@ class WeightOrder:
         of_gates = np.arange(cell.gates)[:, None] * hidden_size
         rows = np.where(units < hidden_size, of_gates + units, -1)
         # By column of the gates' gradients: g H' + j for unit j of gate g.
-        self._all, self._early = rows.reshape(-1), rows[:early].reshape(-1)
-        self._late = rows[early:].reshape(-1)
+        self._all, self._early, self._late = (
+            _Rows(some.reshape(-1)) for some in (rows, rows[:early], rows[early:])
+        )
         # By column of the products forward.
         self._all_forward, self._early_forward, self._late_forward = (
-            _by_vectors(some, lanes) for some in (rows, rows[:early], rows[early:])
+            _Rows(_by_vectors(some, lanes)) for some in (rows, rows[:early], rows[early:])
         )
-        self._nothing = np.empty(0, dtype)
+        self._no_bias, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
 
     def _columns(self, w, rows, bias):
         panels = empty_panels(rows.size, w.shape[1], self.dtype)
-        starts = np.where(rows < 0, -1, rows * w.shape[1])
-        if bias is None:
-            bias, rows = self._nothing, rows[:0]
-        _pack_columns(w.reshape(-1), starts, bias, rows, panels)
+        biases = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)
+        _pack_columns(w.reshape(-1), rows.starts(w.shape[1]), *biases, panels)
         return panels
 
     def _rows(self, w, rows):
         panels = empty_panels(w.shape[1], rows.size, self.dtype)
-        starts = np.where(rows < 0, -1, rows * w.shape[1])
-        _pack_rows(w.reshape(-1), starts, w.shape[1], panels)
+        _pack_rows(w.reshape(-1), rows.starts(w.shape[1]), w.shape[1], panels)
         return panels
 
     def input_panels(self, weights):

@@ -1,11 +1,13 @@
 """Kernels as Numba compiles and CuPy launches them.
 
-Numba turns a kernel into PTX, which is kept on disk; CuPy loads and launches it. So a launch is
-on CuPy's current stream by itself, takes raw pointers, never synchronises, and costs a
-fraction of a launch through Numba's dispatcher, which would inspect every CuPy array.
+Numba turns a kernel into PTX, the toolkit's linker turns that into machine code, and both are kept
+on disk; CuPy loads and launches it. So a launch is on CuPy's current stream by itself, takes raw
+pointers, never synchronises, and costs a fraction of a launch through Numba's dispatcher, which
+would inspect every CuPy array.
 """
 
 import re
+from functools import cache
 
 import cupy
 from cupy.cuda import driver
@@ -38,12 +40,14 @@ class Kernel:
 
     def ptx(self, capability):
         """The kernel's PTX for a compute capability, a pair of ints."""
-        key = f"{COMPILER} {self.identity} {self.argument_types} {capability}"
-        text = load_bytes("cuda", key)
-        if text is None:
-            text = compile_ptx(self._function, self.argument_types, capability).encode()
-            save_bytes("cuda", key, text)
+        text = _kept(
+            self._key(capability),
+            lambda: compile_ptx(self._function, self.argument_types, capability).encode(),
+        )
         return text.decode()
+
+    def _key(self, capability):
+        return f"{COMPILER} {self.identity} {self.argument_types} {capability}"
 
     def __call__(self, grid, block, *arguments):
         """Launch on CuPy's current stream: CuPy arrays, pointers as ints, NumPy scalars."""
@@ -68,14 +72,32 @@ class Kernel:
 
     def _load(self, device):
         digits = cupy.cuda.Device(device).compute_capability
-        ptx = self.ptx((int(digits[:-1]), int(digits[-1])))
+        capability = (int(digits[:-1]), int(digits[-1]))
+        ptx = self.ptx(capability)
+        key = f"for {_name(device)}: {self._key(capability)}"
         module = cupy.cuda.function.Module()
-        module.load(_machine_code(ptx, digits))
+        module.load(_kept(key, lambda: _machine_code(ptx, digits)))
         function = module.get_function(re.search(r"\.entry\s+([\w$]+)", ptx).group(1))
         if ".extern .shared" in ptx:
             most = cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"]
             driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED_BYTES, most)
         return function
+
+
+def _kept(key, make):
+    """What is kept on disk for a key, or else make(), which then is."""
+    data = load_bytes("cuda", key)
+    if data is None:
+        data = make()
+        save_bytes("cuda", key, data)
+    return data
+
+
+@cache
+def _name(device):
+    """What tells a device and its driver from others: an emulated one may want other code."""
+    name = cupy.cuda.runtime.getDeviceProperties(device)["name"].decode()
+    return f"{name}, driver {cupy.cuda.runtime.driverGetVersion()}"
 
 
 def _machine_code(ptx, digits):

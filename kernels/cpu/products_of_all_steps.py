@@ -1,0 +1,50 @@
+"""The large products that follow the time loop backward."""
+
+import numpy as np
+
+from .few_rows import are_few, backward_of_few
+from .threads import run_parallel, shares, split
+from .weight_gradients import add_weight_gradients, write_input_gradients
+
+
+class ProductsOfAllSteps:
+    """Those of all steps' gates' gradients with weights, inputs and hidden states, of one cell."""
+
+    def __init__(self, cell, order):
+        self._order, self._gates = order, cell.gates
+        self._early, self._apart = cell.gates - cell.late, cell.apart or cell.normalised
+        self._nothing = np.empty(0, order.dtype)
+
+    def back(self, dxg, dhg, valid, x, met, gated, w_ih, grads, dx, resume):
+        """Write dx (T, B, I), or add into it if `resume`; add into grads.
+
+        Of dxg and dhg (T, B, G, H'), of x and of what the recurrent product `met`, rows (t, b)
+        count that are numbered by `valid`. grads: (dw_ih, dw_hh, db_ih or None, db_hh).
+        """
+        dw_ih, dw_hh, *biases = grads
+        if biases[0] is None:
+            biases = self._nothing, self._nothing
+        sums = dw_ih, dw_hh, *biases
+        if are_few(valid.size, dw_ih.size + dw_hh.size):
+            backward_of_few(
+                dxg, dhg, valid, x, met, gated, self._early, w_ih, *sums, dx, resume
+            )  # fmt: skip
+            return
+        wx, work = self._order.input_panels_back(w_ih), 2 * valid.size * dw_ih.size
+        run_parallel(
+            write_input_gradients,
+            [
+                (dxg, valid[first:last], wx, dx, resume)
+                for first, last in split(valid.size, shares(work))
+            ],
+        )
+        hidden, work = len(dw_ih) // self._gates, work + 2 * valid.size * dw_hh.size
+        run_parallel(
+            add_weight_gradients,
+            [
+                (
+                    dxg, dhg, self._apart, valid, first, last, self._early, x, met, gated, *sums
+                )
+                for first, last in split(hidden, shares(work))
+            ],
+        )  # fmt: skip

@@ -1,0 +1,34 @@
+"""Which sequences each thread has, and how many of them reach each step."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from .threads import get_num_threads, split
+
+FEW = 3  # sequences for which the weights are better used as they lie, by units
+
+
+@lru_cache(maxsize=64)
+def _all_reach(first, last, steps):
+    """Sequences first .. last - 1, and how many of them reach each step, if all of them do."""
+    return np.arange(first, last), np.full(steps, last - first)
+
+
+def spread(lengths, steps, batch, threads):
+    """For each thread its sequences by falling length, and how many of them reach each step."""
+    if lengths is None:
+        bounds = [(0, batch)] if threads == 1 else split(batch, threads)
+        return [_all_reach(first, last, steps) for first, last in bounds]
+    order = np.argsort(-lengths, kind="stable")
+    parts = [np.ascontiguousarray(order[i::threads]) for i in range(threads)]
+    return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
+
+
+def directions_apart(batch):
+    """Whether two directions of so many sequences are better run at once, on a thread each.
+
+    Batches spread over threads anyway, without waiting for each other; and of many threads two
+    would be too few.
+    """
+    return batch <= FEW and 2 <= get_num_threads() < 4
