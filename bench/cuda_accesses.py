@@ -10,19 +10,33 @@ The device counts in kernels that were loaded while it was told to: run this bef
 
 import json
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+import gpurnn
+from gpurnn.layers.scans import ScanStack
+
 ON_EMULATOR = "PTXRUN_LIBRARY" in os.environ
 
-KERNEL_NAMES = (
-    "persistent_forward", "persistent_backward", "persistent_late_forward",
-    "persistent_late_backward", "last_backward_step", "late_backward_step", "gate_backward_step",
-    "forward_step", "backward_step", "gate_step", "late_step",
-)  # fmt: skip
+STEPS, BATCH, INPUTS, HIDDEN = 3, 16, 32, 96
+SCAN_STEPS = 32  # as many as are spread over chunks
+
+LAYERS = {
+    "LSTM projected": lambda: gpurnn.LSTM(INPUTS, HIDDEN, proj_size=64, device="cuda"),
+    "LSTM normalised": lambda: gpurnn.LSTM(INPUTS, HIDDEN, layer_norm=True, device="cuda"),
+    "GRU normalised": lambda: gpurnn.GRU(
+        INPUTS, HIDDEN, layer_norm=True, reset_after=False, device="cuda"
+    ),
+    "MinGRU": lambda: gpurnn.MinGRU(INPUTS, HIDDEN, device="cuda"),
+    "QRNN": lambda: gpurnn.QRNN(INPUTS, HIDDEN, pooling="ifo", device="cuda"),
+    "SRU": lambda: gpurnn.SRU(INPUTS, HIDDEN, device="cuda"),
+    "SRU peepholes": lambda: gpurnn.SRU(INPUTS, HIDDEN, peepholes=True, device="cuda"),
+}
+"""Those that have kernels besides a cell's own."""
 
 PRODUCT_KINDS = {
     "float32": ("float32", False),
@@ -47,28 +61,46 @@ def counting():
         counters += map(json.loads, file.read_text().splitlines())
 
 
-def launches(cell, batch, hidden, schedule, steps=3):
+def kernel_name(symbol):
+    """The function of `gpurnn.kernels.cuda` that made a kernel, with its module where the name
+    alone says little; None for kernels that are not ours."""
+    parts, rest = [], symbol.removeprefix("_ZN")
+    while number := re.match(r"\d+", rest):
+        size, rest = int(number[0]), rest[number.end() :]
+        parts.append(rest[:size])
+        rest = rest[size:]
+    if parts[:3] != ["gpurnn", "kernels", "cuda"]:
+        return None
+    module, maker = parts[3:5]
+    return f"{module}.{maker}" if maker.endswith("_kernel") else maker
+
+
+def launches(layer, steps, batch):
     """The emulator's counters of a small forward and backward pass: kernel's name -> the first
-    launch's."""
+    launch's. What large products are made of is not among them."""
     import cupy
 
-    import gpurnn
-
-    layer = gpurnn.Recurrent(cell, 32, hidden, device="cuda", rng=0)
-    x = cupy.zeros((steps, batch, 32), np.float32)
-    gpurnn.cuda.schedule(schedule)
-    try:
-        with counting() as counters:
-            y, _, backward = layer.forward(x)
-            backward(cupy.ones_like(y))
-    finally:
-        gpurnn.cuda.schedule("auto")
+    x = cupy.zeros((steps, batch, layer.input_size), np.float32)
+    with counting() as counters:
+        y, _, backward = layer.forward(x)
+        backward(cupy.ones_like(y))
     found = {}
     for launch in counters:
-        for name in KERNEL_NAMES:
-            if f"{len(name)}{name}" in launch["kernel"]:
-                found.setdefault(name, launch)
+        name = kernel_name(launch["kernel"])
+        if name:
+            found.setdefault(name, launch)
     return found
+
+
+def cell_launches(cell, batch, schedule, steps=STEPS):
+    """`launches` of a cell's own kernels in a layer, by one of the schedules."""
+    gpurnn.cuda.schedule(schedule)
+    try:
+        layer = gpurnn.Recurrent(cell, INPUTS, HIDDEN, device="cuda", rng=0)
+        found = launches(layer, steps, batch)
+    finally:
+        gpurnn.cuda.schedule("auto")
+    return {name: launch for name, launch in found.items() if "." not in name}
 
 
 def product_accesses(kind, layout):
@@ -110,13 +142,12 @@ def shares(launch):
     )
 
 
-def reads(cell, batch, hidden):
+def reads(cell, batch):
     """Kernel's name -> bytes a persistent kernel reads from global memory once, and at a step.
 
     Found by comparing a sequence with one of twice as many steps, barriers' polls left out.
     """
-    steps = 3
-    short, long = (launches(cell, batch, hidden, "persistent", n) for n in (steps, 2 * steps))
+    short, long = (cell_launches(cell, batch, "persistent", steps) for steps in (STEPS, 2 * STEPS))
 
     def loaded(launch):
         return sum(
@@ -128,8 +159,8 @@ def reads(cell, batch, hidden):
     found = {}
     for name in short:
         if name.startswith("persistent"):
-            a_step = (loaded(long[name]) - loaded(short[name])) / steps
-            found[name] = loaded(short[name]) - steps * a_step, a_step
+            a_step = (loaded(long[name]) - loaded(short[name])) / STEPS
+            found[name] = loaded(short[name]) - STEPS * a_step, a_step
     return found
 
 
@@ -144,27 +175,38 @@ def print_products():
     print()
 
 
+def print_layers(names=LAYERS):
+    """Print `shares` of all kernels of some of the `LAYERS`."""
+    print(f"The same of other layers, B {BATCH}, I {INPUTS}, H {HIDDEN}.\n")
+    print(f"{'layer':<18}{'kernel':<34}{'global':>8}{'shared loads':>14}{'shared stores':>14}")
+    for name in names:
+        layer = LAYERS[name]()
+        steps = SCAN_STEPS if isinstance(layer, ScanStack) else STEPS
+        for kernel, launch in launches(layer, steps, BATCH).items():
+            asked, loads, stores = shares(launch)
+            print(f"{name:<18}{kernel:<34}{asked:>8.0%}{loads:>14.0%}{stores:>14.0%}")
+    print()
+
+
 def print_tables(cells):
     """Print both tables for cells by name."""
-    print("Accesses, as the emulator counts them over 3 steps, B 16, H 96: bytes asked for by")
-    print("bytes moved (global), passes needed by passes made (shared); loads and stores of all")
-    print("phases, the one-time filling of shared memory included.\n")
+    print(f"Accesses, as the emulator counts them over {STEPS} steps, B {BATCH}, H {HIDDEN}: bytes")
+    print("asked for by bytes moved (global), passes needed by passes made (shared); loads and")
+    print("stores of all phases, the one-time filling of shared memory included.\n")
     print(f"{'cell':<12}{'schedule':<12}{'kernel':<26}{'global':>8}{'shared loads':>14}"
           f"{'shared stores':>14}")  # fmt: skip
     for name, cell in cells.items():
         for schedule in ("stepwise", "persistent"):
-            for kernel, launch in launches(cell, 16, 96, schedule).items():
+            for kernel, launch in cell_launches(cell, BATCH, schedule).items():
                 asked, loads, stores = shares(launch)
                 print(f"{name:<12}{schedule:<12}{kernel:<26}{asked:>8.0%}{loads:>14.0%}"
                       f"{stores:>14.0%}")  # fmt: skip
-    print(
-        "\nKiB read from global memory by a persistent kernel, B 1, H 96, one group of blocks: the"
-    )
-    print("recurrent weights are read once.\n")
+    print(f"\nKiB read from global memory by a persistent kernel, B 1, H {HIDDEN}, one group of")
+    print("blocks: the recurrent weights are read once.\n")
     print(f"{'cell':<12}{'kernel':<26}{'weights':>8}{'read once':>11}{'a step':>8}")
     for name, cell in cells.items():
-        weights = 4 * cell.gates * 96 * 96
-        for kernel, (once, a_step) in reads(cell, 1, 96).items():
+        weights = 4 * cell.gates * HIDDEN**2
+        for kernel, (once, a_step) in reads(cell, 1).items():
             print(f"{name:<12}{kernel:<26}{weights / 1024:>8.0f}{once / 1024:>11.0f}"
                   f"{a_step / 1024:>8.1f}")  # fmt: skip
     print()

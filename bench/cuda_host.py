@@ -80,7 +80,8 @@ class Timers:
             ("checks", Recurrent, "_check_sequences"), ("checks", Recurrent, "_check_state"),
             ("checks", Stream, "_checked"), ("allocation", cupy, "empty"),
             ("allocation", cupy, "zeros"), ("allocation", cupy.cuda, "alloc"),
-            ("products", recurrence, "multiply"), ("products", stepping, "multiply"),
+            ("products", recurrence, "multiply"), ("products", recurrence, "multiply_rows"),
+            ("products", stepping, "multiply_rows"),
             ("launch", Kernel, "__call__"), ("launch", Kernel, "launch_together"),
         ]  # fmt: skip
         patches = [

@@ -13,11 +13,14 @@ What a call costs the host is told by `python -m bench.cuda_host`.
 
 import argparse
 import sys
+from dataclasses import replace
 
 import numpy as np
 
 from bench import cuda_accesses
 from gpurnn import cells
+from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout
+from gpurnn.kernels.cells.zoneout import zoneout
 
 CELLS = {
     cell.name: cell
@@ -25,6 +28,17 @@ CELLS = {
         cells.RNN_TANH, cells.RNN_RELU, cells.LSTM, cells.GRU_RESET_AFTER, cells.GRU_RESET_BEFORE,
     )
 }  # fmt: skip
+VARIANTS = {
+    "lstm_extras": recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2)),
+    "gru_extras": recurrent_dropout(zoneout(cells.GRU_RESET_BEFORE, 1)),
+    "lstm_norm": replace(cells.LSTM, name="lstm_norm", normalised=True),
+    "gru_norm": replace(cells.GRU_RESET_BEFORE, name="gru_norm", normalised=True),
+}
+"""Of what cells may have besides, the most that a kernel of one phase and of two may hold."""
+
+REST = "rest"
+"""Stands for all kernels that are of no recurrent cell."""
+
 TREE_CELLS = (cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM)
 CAPABILITIES = ("8.0", "9.0", "10.0")
 SHAPES = [(1, 128), (1, 256), (1, 1024), (8, 256), (32, 256), (64, 512), (64, 1024), (256, 256)]
@@ -59,25 +73,33 @@ def occupancy(registers, shared_bytes, threads, capability):
     return blocks * threads / MOST_THREADS
 
 
-def kernels_of(cell, dtype, capability):
-    """All kernels of a cell, or, for None, those of no recurrent cell (of float16: products)."""
+def kernels_of(name, dtype, capability):
+    """All kernels of one of `CELLS` or `VARIANTS`, or of the `REST`."""
     from gpurnn.kernels.cuda import catalogue
 
     halves = dtype.itemsize == 2
-    if cell is None:
-        of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
-        products = catalogue.product_kernels(dtype, capability)
-        if halves:
-            return products
-        of_scans = [k for scan in catalogue.SCANS for k in catalogue.scan_kernels(scan, dtype)]
-        return catalogue.other_kernels(dtype) + products + of_trees + of_scans
-    steps = catalogue.step_kernels if halves else catalogue.cell_kernels
-    return steps(cell, dtype) + catalogue.persistent_kernels(cell, dtype, capability)
+    if name != REST:
+        cell = (CELLS | VARIANTS)[name]
+        steps = catalogue.step_kernels if halves else catalogue.cell_kernels
+        return steps(cell, dtype) + catalogue.persistent_kernels(cell, dtype, capability)
+    products = catalogue.product_kernels(dtype, capability)
+    if halves:
+        return catalogue.half_kernels(dtype) + products
+    of_trees = [k for tree in TREE_CELLS for k in catalogue.tree_kernels(tree, dtype)]
+    of_scans = [k for scan in catalogue.SCANS for k in catalogue.scan_kernels(scan, dtype)]
+    return catalogue.other_kernels(dtype) + products + of_trees + of_scans
+
+
+def plain_cells(options):
+    """Those of `CELLS` that were asked for."""
+    return {name: CELLS[name] for name in options.cell if name in CELLS}
 
 
 def describe(kernel):
-    """A kernel's name: the function's, and for maps and tiles which."""
+    """A kernel's name; of a map also its function's, of a persistent one its tiles' height."""
     words = kernel.identity.split()
+    if words[0] in ("map", "master"):
+        return f"{words[0]} {words[1]}"
     return f"{words[0]} ×{words[-2]}" if words[0].startswith("persistent") else words[0]
 
 
@@ -90,18 +112,18 @@ def table_of_kernels(options):
         return 0
     print("Kernels as compiled and assembled; occupancy at 256 threads a block, by registers and")
     print("static shared memory (a persistent block takes most of the multiprocessor's anyway).\n")
-    print(f"{'capability':<11}{'dtype':<9}{'cell':<12}{'kernel':<26}"
+    print(f"{'capability':<11}{'dtype':<9}{'cell':<12}{'kernel':<38}"
           f"{'registers':>10}{'spilled B':>10}{'shared B':>9}{'occupancy':>10}")  # fmt: skip
     spilled = count = 0
     for capability in options.capability:
         pair = tuple(int(part) for part in capability.split("."))
         for dtype in options.dtype:
-            for name in (*options.cell, "-"):
-                for kernel in kernels_of(CELLS.get(name), np.dtype(dtype), pair):
+            for name in options.cell:
+                for kernel in kernels_of(name, dtype, pair):
                     used = resources(kernel, pair)
                     count, spilled = count + 1, spilled + (used.spills > 0)
                     full = occupancy(used.registers, used.shared, 256, capability)
-                    print(f"{capability:<11}{dtype:<9}{name:<12}{describe(kernel):<26}"
+                    print(f"{capability:<11}{dtype.name:<9}{name:<12}{describe(kernel):<38}"
                           f"{used.registers:>10}{used.spills:>10}"
                           f"{used.shared:>9}{full:>10.0%}")  # fmt: skip
     print(f"\n{count} kernels, {spilled} of them spill registers\n")
@@ -133,8 +155,7 @@ def table_of_shapes(options):
           f"{'passes':>7}{'KiB':>5}{'forward':>9}{'least':>7}{'of least':>9}{'backward':>9}"
           f"{'stepwise':>9}")  # fmt: skip
     for device in devices():
-        for name in options.cell:
-            cell = CELLS[name]
+        for name, cell in plain_cells(options).items():
             for batch, hidden in options.shape:
                 sizes = (cell.gates, hidden, batch, float32, device)
                 plan, back = (persistent_plan(*sizes, way, cell.late) for way in (False, True))
@@ -164,13 +185,14 @@ def _shape(text):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser("python -m bench.cuda_static", description=__doc__)
-    parser.add_argument("--cell", action="append", choices=list(CELLS), help="repeatable")
-    parser.add_argument("--dtype", action="append", choices=["float16", "float32", "float64"])
+    names = [*CELLS, *VARIANTS, REST]
+    parser.add_argument("--cell", action="append", choices=names, help="repeatable")
+    dtypes = ["float16", "bfloat16", "float32", "float64"]
+    parser.add_argument("--dtype", action="append", choices=dtypes)
     parser.add_argument("--capability", action="append", choices=CAPABILITIES)
     parser.add_argument("--shape", action="append", type=_shape, metavar="B,H")
     options = parser.parse_args(arguments)
-    options.cell = options.cell or list(CELLS)
-    options.dtype = options.dtype or ["float16", "float32", "float64"]
+    options.cell = options.cell or names
     options.capability = options.capability or list(CAPABILITIES)
     options.shape = options.shape or SHAPES
     try:
@@ -179,10 +201,14 @@ def main(arguments=None):
     except ImportError as error:
         print(f"skipped: {error}; pip install 'gpurnn[cuda13]', or [cuda12]")
         return 0
+    from gpurnn.kernels.cuda.device import ELEMENTS
+
+    options.dtype = [np.dtype(name) for name in options.dtype or ELEMENTS]
     table_of_shapes(options)
     if cuda_accesses.ON_EMULATOR:
-        cuda_accesses.print_tables({name: CELLS[name] for name in options.cell})
-        if list(CELLS) == options.cell:
+        cuda_accesses.print_tables(plain_cells(options))
+        if REST in options.cell:
+            cuda_accesses.print_layers()
             cuda_accesses.print_products()
     else:
         print("Accesses: skipped, since this does not run on the emulated device.\n")

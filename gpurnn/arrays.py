@@ -147,7 +147,12 @@ def _fits(shape, wanted):
     """Whether a shape is the wanted one, in which None stands for any length, or alone for all."""
     if wanted is None or shape == wanted:
         return True
-    return len(shape) == len(wanted) and all([n in (None, m) for n, m in zip(wanted, shape)])
+    if len(shape) != len(wanted):
+        return False
+    for n, m in zip(wanted, shape):  # quicker than all() for the few that there are
+        if n is not None and n != m:
+            return False
+    return True
 
 
 def _shape_text(shape):

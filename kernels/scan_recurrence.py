@@ -43,6 +43,7 @@ class ScanRecurrence:
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """As `Recurrence.forward`; lengths on the device."""
         xp, (steps, batch, _) = self._xp, x.shape
+        state = self._given(state, batch, x.dtype)
         ends = xp.full(batch, steps) if lengths is None else lengths
         products, pending, convolution = self._convolution.forward(
             weights[0], weights[2], x, self._pending(state), ends, lengths is not None, reverse
@@ -72,6 +73,7 @@ class ScanRecurrence:
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """As `Recurrence.backward`."""
         xp, cell, (steps, batch, _) = self._xp, self._cell, tape.x.shape
+        dstate = self._given(dstate, batch, dy.dtype)
         dsums = self._convolution.room_for_gradients(tape.convolution, cell.gates * self._hidden)
         others = xp.zeros((cell.reads - cell.gates, steps, batch, self._hidden), dy.dtype)
         dread = (
@@ -94,6 +96,13 @@ class ScanRecurrence:
         for total, by_step in zip(grads[4:], others[cell.highway :]):
             total += by_step.sum((0, 1))
         return self._state(carry, dpending)
+
+    def _given(self, state, batch, dtype):
+        """A state (S, B, H), of zeros if None was given."""
+        if state is not None:
+            return state
+        states = 1 + self._convolution.past * self._cell.gates
+        return self._xp.zeros((states, batch, self._hidden), dtype)
 
     def _gates(self, products):
         """The matrices of the gates' products (T, B, G H)."""

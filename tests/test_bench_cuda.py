@@ -1,11 +1,14 @@
 """The benches of CUDA's kernels run, and say what they say they do."""
 
+import subprocess
+import sys
+
 import pytest
 
 import gpurnn
 from bench import cuda_accesses, cuda_host
 from gpurnn.cells import RNN_TANH
-from tests.test_bench import run
+from tests.test_bench import ROOT, run
 
 
 @pytest.mark.cuda
@@ -32,8 +35,20 @@ def test_no_kernel_runs_while_host_time_is_measured():
     assert step(x, out).any()
 
 
+counted = pytest.mark.skipif(
+    not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's"
+)
+
+
+def assert_good(rows):
+    """Of global memory 90 % or more was asked for; no pass of shared memory was in vain."""
+    for row in rows:
+        asked, *shared = (float(share.rstrip("%")) for share in row[-3:])
+        assert asked >= 90 and min(shared) == 100, row
+
+
 @pytest.mark.cuda
-@pytest.mark.skipif(not cuda_accesses.ON_EMULATOR, reason="counters are the emulated device's")
+@counted
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
 def test_accesses_are_coalesced_meet_in_no_bank_and_read_weights_once(cell):
     """In a process of its own: only kernels loaded for it are counted."""
@@ -42,9 +57,23 @@ def test_accesses_are_coalesced_meet_in_no_bank_and_read_weights_once(cell):
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(cell)]
     accesses = [row for row in rows if row[1] in ("stepwise", "persistent")]
     assert {row[1] for row in accesses} == {"stepwise", "persistent"}
-    for row in accesses:
-        assert min(float(share.rstrip("%")) for share in row[3:]) >= 90, row
+    assert_good(accesses)
     reads = [row for row in rows if row[1].startswith("persistent_")]
     assert len(reads) == 2, "forward and backward"
     for _, kernel, weights, once, a_step in reads:
         assert float(once) >= float(weights) and float(a_step) < float(weights) / 2, kernel
+
+
+@pytest.mark.cuda
+@counted
+def test_kernels_around_the_steps_are_coalesced_and_meet_in_no_bank():
+    """In a process of its own, as above."""
+    names = ("LSTM projected", "GRU normalised", "MinGRU")
+    code = f"from bench import cuda_accesses; cuda_accesses.print_layers({names})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(names)]
+    kernels = {kernel for *_, kernel, _, _, _ in rows}
+    for module in ("project_", "normalisation.", "scan."):
+        assert any(kernel.startswith(module) for kernel in kernels), kernels
+    assert_good(rows)

@@ -1,19 +1,21 @@
 """Every CUDA kernel compiles to PTX, for each generation of GPUs, where there is no GPU at all."""
 
+import inspect
 import re
-from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 
+from bench import cuda_static
 from gpurnn import cells
 
 pytest.importorskip("cupy", reason="CUDA kernels need CuPy")
 pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cuda")
 
+from gpurnn.kernels import cuda  # noqa: E402
 from gpurnn.kernels.cells import qrnn, scans, sru  # noqa: E402
-from gpurnn.kernels.cells.recurrent_dropout import recurrent_dropout  # noqa: E402
-from gpurnn.kernels.cells.zoneout import zoneout  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
 from gpurnn.kernels.cuda.persistent import backward_kernel, forward_kernel  # noqa: E402
 from gpurnn.kernels.cuda.persistent_tiles import tile_heights  # noqa: E402
@@ -28,8 +30,7 @@ CELLS = [
 ]
 TREE_CELLS = [cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM]
 FAMILIES = [*CELLS, *TREE_CELLS, scans.MIN_GRU, None]
-WITH_EXTRAS = recurrent_dropout(zoneout(cells.LSTM_PEEPHOLES, 2))
-NORMALISED = replace(cells.GRU_RESET_BEFORE, name="gru_before_layer_norm", normalised=True)
+WITH_EXTRAS, NORMALISED = (cuda_static.VARIANTS[name] for name in ("lstm_extras", "gru_norm"))
 # Of the other light recurrences those that are made of all their functions.
 SCANS = [scans.MIN_LSTM, qrnn.POOLINGS["fo"], qrnn.POOLINGS["ifo"], sru.SRU_PEEPHOLES]
 
@@ -165,3 +166,24 @@ def test_catalogue_names_every_map():
         if isinstance(f, FunctionType) and f.__module__ == module.__name__
     }
     assert written_here == set(catalogue._MAPS)
+
+
+def test_static_report_has_every_kernel():
+    """Whatever function makes a `Kernel`, `python -m bench.cuda_static` tells of such a one."""
+    modules = [
+        import_module(f"{cuda.__name__}.{found.name}") for found in iter_modules(cuda.__path__)
+    ]
+    makers = {
+        (module.__name__, function.__name__)
+        for module in modules
+        for function in map(inspect.unwrap, vars(module).values())
+        if inspect.isfunction(function) and function.__module__ == module.__name__
+        and re.search(r"return Kernel\(", inspect.getsource(function))
+    }  # fmt: skip
+    reported = {
+        (kernel._function.__module__, kernel._function.__qualname__.split(".")[0])
+        for dtype in (FLOAT16, FLOAT32)
+        for name in (*cuda_static.CELLS, *cuda_static.VARIANTS, cuda_static.REST)
+        for kernel in cuda_static.kernels_of(name, dtype, (9, 0))
+    }
+    assert len(makers) > 50 and makers == reported

@@ -187,12 +187,12 @@ class Recurrent(SequenceLayer, RecurrentParameters):
     def _run(self, x, state, lengths, keep):
         x = self._check_sequences(x, "x", self.input_size)
         steps, batch = x.shape[:2]
-        states = self._check_state(state, "state", batch)
         lengths = check_ends(lengths, steps, batch, self.device)
         if lengths is not None:
             lengths = to_device(lengths, self.device)
         if steps == 1 and not keep and not self.bidirectional:
-            return self._run_step(x, states)
+            return self._run_step(x, self._check_state(state, "state", batch))
+        states = self._states_given(state, "state", batch)
         xp, kernels, outputs = module_of(self.device), self.kernels, self._outputs
         allocate = xp.empty if lengths is None else xp.zeros
         layers, directions = range(self.num_layers), range(self.directions)
@@ -218,7 +218,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             def run(direction, layer=layer, x=x, y=y, extras=extras):
                 index = layer * self.directions + direction
                 return self._recurrence(layer, dropped).forward(
-                    weights[index], extras[direction], x, states[:, index], lengths,
+                    weights[index], extras[direction], x, states[index], lengths,
                     bool(direction), y, direction * outputs, keep,
                 )  # fmt: skip
 
@@ -232,7 +232,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
 
         def backward(dy, dstate=None):
             dy = self._check_sequences(dy, "dy", self.output_size, (steps, batch))
-            dstates = self._check_state(dstate, "dstate", batch)
+            dstates = self._states_given(dstate, "dstate", batch)
             dinitial = [None] * len(weights)
             for layer in reversed(layers):
                 shape = (steps, batch, self._inputs(layer))
@@ -241,7 +241,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
                 def run(direction, layer=layer, dy=dy, dx=dx):
                     index = layer * self.directions + direction
                     return self._recurrence(layer, dropped).backward(
-                        weights[index], tapes[index], dy, direction * outputs, dstates[:, index],
+                        weights[index], tapes[index], dy, direction * outputs, dstates[index],
                         self._gradients(layer, direction), dx[direction * apart],
                         bool(direction) and not apart,
                     )  # fmt: skip
@@ -275,6 +275,15 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         if self.proj_size:
             parts[0] = parts[0][:, :, : self.proj_size].copy()
         return parts[0] if self.cell.states == 1 else tuple(parts)
+
+    def _states_given(self, state, name, batch):
+        """A state's parts (S, B, H), one a layer and direction; on CUDA None stands for zeros,
+        which would be one more launch."""
+        count = self.num_layers * self.directions
+        if state is None and self.device == "cuda":
+            return [None] * count
+        states = self._check_state(state, name, batch)
+        return [states[:, i] for i in range(count)]
 
     def _check_state(self, state, name, batch):
         """A state as one array (S, L D, B, H); a projection takes the first of H numbers."""

@@ -69,9 +69,7 @@ class DroppedRecurrence:
         self._recurrence = recurrence
 
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
-        states, batch, hidden = state.shape
-        whole = module_of(device_of(state)).empty((states + 1, batch, hidden), state.dtype)
-        whole[0], whole[1:] = state[0] * extras[-1], state
+        whole = None if state is None else _put_before(state[0] * extras[-1], state)
         final, tape = self._recurrence.forward(
             weights, extras, x, whole, lengths, reverse, y, column, keep
         )
@@ -79,9 +77,15 @@ class DroppedRecurrence:
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         tape, mask = tape
-        states, batch, hidden = dstate.shape
-        whole = module_of(device_of(dstate)).zeros((states + 1, batch, hidden), dstate.dtype)
-        whole[1:] = dstate
+        whole = None if dstate is None else _put_before(0, dstate)
         by_whole = self._recurrence.backward(weights, tape, dy, column, whole, grads, dx, resume)
         by_whole[1] += by_whole[0] * mask
         return by_whole[1:]
+
+
+def _put_before(part, states):
+    """States (S + 1, B, H), of which `part` is the first."""
+    count, *shape = states.shape
+    whole = module_of(device_of(states)).empty((count + 1, *shape), states.dtype)
+    whole[0], whole[1:] = part, states
+    return whole

@@ -24,7 +24,7 @@ from .persistent import backward_kernel, forward_kernel
 from .persistent_tiles import tile_heights
 from .product_kernel import ASYNCHRONOUS, product_kernel, sum_kernel, tilings
 
-_MAPS = {  # function -> how many arrays, scalars and written arrays
+_RULES = {  # an optimizer's function -> how many arrays, scalars and written arrays
     maps.adam_step: (4, 9, 3),
     maps.centered_rmsprop_momentum_step: (5, 6, 4),
     maps.centered_rmsprop_step: (4, 5, 3),
@@ -32,8 +32,11 @@ _MAPS = {  # function -> how many arrays, scalars and written arrays
     maps.nesterov_step: (3, 3, 2),
     maps.rmsprop_momentum_step: (4, 6, 3),
     maps.rmsprop_step: (3, 5, 2),
-    maps.scale: (1, 1, 1),
     maps.sgd_step: (2, 2, 1),
+}
+_MAPS = {  # likewise, of all functions
+    **_RULES,
+    maps.scale: (1, 1, 1),
     loss_maps.sigmoid_cross_entropy: (4, 1, 2),
     loss_maps.squared_error: (4, 1, 2),
     **{function: (1, 0, 1) for function, _ in activations.MAPS.values()},
@@ -77,6 +80,8 @@ def cell_kernels(cell, dtype):
 
 def persistent_kernels(cell, dtype, capability):
     """The persistent kernels of a cell, for every height of tiles, where tf32 is allowed too."""
+    if cell.normalised:  # which runs stepwise
+        return []
     heights = {
         h for tf32 in (False, True) for h in tile_heights(dtype, capability, cell.late, tf32)
     }
@@ -109,21 +114,37 @@ def scan_kernels(cell, dtype):
     return [make(cell, dtype) for make in makers]
 
 
-def other_kernels(dtype):
-    """All kernels that are of no cell."""
+def common_kernels(dtype):
+    """Kernels of no cell which 16-bit numbers have too."""
     return [
         preparing.prepare_kernel(dtype),
-        projection.project_step(dtype),
-        projection.project_back_step(dtype),
         preparing.valid_kernel(dtype),
         sum_kernel(dtype),
         elementwise.dropout_kernel(dtype),
         elementwise.mask_kernel(dtype),
+        elementwise.map_kernel(maps.scale, dtype, *_MAPS[maps.scale]),
         embedding.gather_kernel(dtype),
         embedding.add_kernel(dtype),
         losses.softmax_kernel(dtype),
         normalisation.inputs_kernel(dtype),
         normalisation.backward_kernel(dtype),
+    ]
+
+
+def half_kernels(dtype):
+    """Kernels of no cell that 16-bit numbers have: an optimizer rounds its float32 to them."""
+    masters = [
+        elementwise.master_kernel(rule, dtype, written, scalars)
+        for rule, (_, scalars, written) in _RULES.items()
+    ]
+    return common_kernels(dtype) + masters
+
+
+def other_kernels(dtype):
+    """All kernels that are of no cell, in float32 or float64."""
+    return common_kernels(dtype) + [
+        projection.project_step(dtype),
+        projection.project_back_step(dtype),
         attention.softmax_kernel(dtype),
         attention.softmax_backward_kernel(dtype),
         attention.additive_kernel(dtype),
@@ -136,9 +157,13 @@ def other_kernels(dtype):
         online_step.combine_kernel(dtype),
         *(influence.own_kernel(states, dtype) for states in (1, 2)),
         influence.own_gradient_kernel(dtype),
-        *(influence.full_kernel(states, states == 1, dtype) for states in (1, 2)),
+        *(influence.full_kernel(*of, dtype) for of in ((1, False), (1, True), (2, False))),
         *(jordan.forward_kernel(*kinds, dtype) for kinds in _JORDAN),
         *(jordan.backward_kernel(*kinds, dtype) for kinds in _JORDAN),
         trees.gather_kernel(dtype),
-        *(elementwise.map_kernel(f, dtype, *counts) for f, counts in _MAPS.items()),
+        *(
+            elementwise.map_kernel(function, dtype, *counts)
+            for function, counts in _MAPS.items()
+            if function is not maps.scale
+        ),
     ]

@@ -1,12 +1,12 @@
 """Large products by cuBLAS, called without CuPy's checks, and able to add to what is there."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from cupy.cuda import device
 
 from .device import working
-from .layout import layout_of
+from .layout import order_of
 
 _NO_TRANSPOSE, _TRANSPOSE = 0, 1  # of cublasOperation_t
 _NUMBERS = {dtype: np.arange(2, dtype=dtype) for dtype in map(np.dtype, ("float32", "float64"))}
@@ -18,20 +18,28 @@ _TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}
 _COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _DEFAULT = 68, 77, -1
 
 
-def multiply_by_cublas(a, b, out, add, tf32):
-    """What `products.multiply` does; `tf32` lets it round factors in float32 to tf32."""
-    (rows, depth), columns, dtype = a.shape, b.shape[1], out.dtype
+def multiply_by_cublas(form, a, b, out, add):
+    """What `products.multiply` does, of matrices at addresses; for a form see `products`."""
+    orders, sizes, (a_pitch, b_pitch), one, zero = _arguments(*form)
+    product_of(*form[:2])(
+        device.get_cublas_handle(), *orders, *sizes, one, b, b_pitch, a, a_pitch,
+        one if add else zero, out, sizes[0],
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _arguments(dtype, tf32, a_shape, a_strides, b_shape, b_strides):
+    """(orders, sizes, pitches of a and b, addresses of one and zero) for a form.
+
+    cuBLAS's matrices lie column by column: what it is given, and makes, is the transpose.
+    """
+    a_along, a_pitch = order_of(a_shape, a_strides, dtype.itemsize)
+    b_along, b_pitch = order_of(b_shape, b_strides, dtype.itemsize)
+    orders = [_NO_TRANSPOSE if along else _TRANSPOSE for along in (b_along, a_along)]
     scalars = working(dtype)
     zero = _ZEROS[scalars]
-    one = zero + scalars.itemsize
-    # cuBLAS's matrices lie column by column: what it is given, and makes, is the transpose.
-    a_along, a_pitch, _ = layout_of(a)
-    b_along, b_pitch, _ = layout_of(b)
-    a_order, b_order = (_NO_TRANSPOSE if along else _TRANSPOSE for along in (a_along, b_along))
-    product_of(dtype, tf32)(
-        device.get_cublas_handle(), b_order, a_order, columns, rows, depth, one,
-        b.data.ptr, b_pitch, a.data.ptr, a_pitch, one if add else zero, out.data.ptr, columns,
-    )  # fmt: skip
+    sizes = (b_shape[1], *a_shape)
+    return orders, sizes, (a_pitch, b_pitch), zero + scalars.itemsize, zero
 
 
 @cache

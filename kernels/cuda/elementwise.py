@@ -33,7 +33,8 @@ def map_kernel(function, dtype, array_count, scalar_count, written):
 
     pointers = types.UniTuple(floats(dtype), array_count)
     numbers = types.UniTuple(ELEMENTS[np.dtype(dtype)], scalar_count)
-    return Kernel(f"map {text_of(function)} {dtype}", run, (pointers, numbers, INTEGER))
+    identity = f"map {function.__name__} {text_of(function)} {dtype}"
+    return Kernel(identity, run, (pointers, numbers, INTEGER))
 
 
 @cache
@@ -74,7 +75,8 @@ def master_kernel(function, dtype, array_count, scalar_count):
     pointers = types.UniTuple(floats(single), array_count)
     numbers = types.UniTuple(ELEMENTS[single], scalar_count)
     signature = (halves, halves, pointers, numbers, INTEGER)
-    return Kernel(f"map of masters {text_of(function)} {dtype}", run, signature)
+    identity = f"master {function.__name__} {text_of(function)} {dtype}"
+    return Kernel(identity, run, signature)
 
 
 def apply_map_to_master(function, parameter, arrays, gradient, scalars):

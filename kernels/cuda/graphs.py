@@ -15,6 +15,7 @@ MOST_GRAPHS = 32
 
 _lock = threading.Lock()
 _graphs = {}  # key -> graph, or None where the loop has come once
+_NEVER = object()
 
 
 def run(key, launch):
@@ -29,9 +30,10 @@ def run(key, launch):
         return
     key = (cupy.cuda.runtime.getDevice(), *key)
     with _lock:
-        known = key in _graphs
-        graph = _graphs.pop(key, None)
-        if known and graph is None:
+        graph = _graphs.pop(key, _NEVER)
+        if graph is _NEVER:
+            graph = None
+        elif graph is None:
             graph = _record(launch)
         _graphs[key] = graph
         if len(_graphs) > MOST_GRAPHS:

@@ -74,6 +74,19 @@ def copy_access(typingctx, source, source_index, target, target_index):
     return types.void(source, types.int64, target, types.int64), codegen
 
 
+@intrinsic
+def clear_access(typingctx, target, target_index):
+    """Store 16 bytes of zeros at once; the address is a multiple of 16."""
+
+    def codegen(context, builder, signature, arguments):
+        vector = ir.VectorType(_INT32, ACCESS_BYTES // 4)
+        address = _at(builder, *arguments, vector)
+        builder.store(ir.Constant(vector, None), address, align=ACCESS_BYTES)
+        return context.get_dummy_value()
+
+    return types.void(target, types.int64), codegen
+
+
 @cache
 def tile_functions(rows, columns, dtype):
     """(zeros, accumulate, sum_over_lanes) of a tile of rows × columns sums.

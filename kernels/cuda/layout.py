@@ -3,11 +3,17 @@
 from .intrinsics import ACCESS_BYTES
 
 
-def layout_of(a):
+def order_of(shape, strides, itemsize):
     """(whether the rows of a matrix are contiguous, else its columns are; numbers from one of
-    those to the next; whether all of them start at multiples of 16 bytes)."""
-    itemsize, (by_row, by_column), (rows, columns) = a.itemsize, a.strides, a.shape
+    those to the next)."""
+    (rows, columns), (by_row, by_column) = shape, strides
     along = by_column == itemsize or columns == 1
     bytes_apart = max(by_row, columns * itemsize) if along else max(by_column, rows * itemsize)
-    aligned = a.data.ptr % ACCESS_BYTES == 0 and bytes_apart % ACCESS_BYTES == 0
-    return along, bytes_apart // itemsize, aligned
+    return along, bytes_apart // itemsize
+
+
+def layout_of(a):
+    """`order_of` an array, and whether all that is contiguous starts at multiples of 16 bytes."""
+    along, pitch = order_of(a.shape, a.strides, a.itemsize)
+    aligned = a.data.ptr % ACCESS_BYTES == 0 and pitch * a.itemsize % ACCESS_BYTES == 0
+    return along, pitch, aligned

@@ -19,6 +19,7 @@ from .intrinsics import (
     WARP,
     add_release,
     chunk_of,
+    clear_access,
     column_pitch,
     copy_access,
     lanes_of,
@@ -69,8 +70,7 @@ def fetch(dtype):
             if k < depth:
                 copy_access(source, start + row * stride + k, shared, target)
             else:
-                for number in range(lanes):
-                    shared[target + number] = type(shared[target])(0)
+                clear_access(shared, target)
 
     return fetch_rows
 

@@ -36,17 +36,20 @@ class Scratch:
 
 @cache
 def prepare_kernel(dtype):
-    """The kernel of `prepare`."""
+    """The kernel of `prepare`; `given` tells whether there is a source."""
+    nothing = ELEMENTS[np.dtype(dtype)](0)
 
     def run(
-        states, batch, hidden, source, source_plane, source_pitch, target, target_plane, pitch,
-        steps, ends, counters, counter_count, ones, one_count,
+        states, batch, hidden, given, source, source_plane, source_pitch, target, target_plane,
+        pitch, steps, ends, counters, counter_count, ones, one_count,
     ):  # fmt: skip
         i = cuda.grid(1)
         row, j = i // hidden, i % hidden
         state, b = row // batch, row % batch
         if state < states:
-            number = source[state * source_plane + b * source_pitch + j]
+            number = nothing
+            if given:
+                number = source[state * source_plane + b * source_pitch + j]
             target[state * target_plane + b * pitch + j] = number
         if i < batch and steps > 0:
             ends[i] = steps
@@ -56,24 +59,27 @@ def prepare_kernel(dtype):
             ones[i] = 1
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
-    signature = (i, i, i, f, i, i, s, i, i, i, INTEGERS, COUNTERS, i, f, i)
+    signature = (i, i, i, i, f, i, i, s, i, i, i, INTEGERS, COUNTERS, i, f, i)
     return Kernel(f"prepare {dtype}", run, signature)
 
 
-def prepare(state, history, slot, scratch, steps=0, ones=None):
-    """Copy a state (S, B, H) to a slot of a history (S, slots, B, pitch); make all else ready.
+def prepare(dtype, state, history, slot, scratch, steps=0, ones=None):
+    """Copy a state (S, B, H) to a slot of a history (S, slots, B, pitch), or put zeros there if it
+    is None; make all else ready.
 
-    That is: counters at zero; with `steps`, sequences that end there; ones in `ones`, which has
-    the state's dtype. The history's is `working` of it.
+    That is: counters at zero; with `steps`, sequences that end there; ones in `ones`. A state and
+    ones are of `dtype`, the history is `working` of it.
     """
-    state_count, batch, hidden = state.shape
-    by_state, by_row, _ = state.strides
-    _, slots, _, pitch = history.shape
-    slot_size, itemsize, one_count = batch * pitch, state.itemsize, 0 if ones is None else ones.size
+    state_count, slots, batch, pitch = history.shape
+    source, hidden, itemsize = (0, 0, 0), pitch, dtype.itemsize
+    if state is not None:
+        by_state, by_row, _ = state.strides
+        source, hidden = (state.data.ptr, by_state // itemsize, by_row // itemsize), state.shape[2]
+    slot_size, one_count = batch * pitch, 0 if ones is None else ones.size
     most = max(state_count * batch * hidden, scratch.counter_count, one_count)
-    prepare_kernel(state.dtype)(
+    prepare_kernel(dtype)(
         (-(-most // THREADS), 1, 1), (THREADS, 1, 1),
-        state_count, batch, hidden, state.data.ptr, by_state // itemsize, by_row // itemsize,
+        state_count, batch, hidden, int(state is not None), *source,
         history.data.ptr + slot * slot_size * history.itemsize, slots * slot_size, pitch, steps,
         scratch.ends, scratch.counters, scratch.counter_count,
         ones.data.ptr if one_count else 0, one_count,

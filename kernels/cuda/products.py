@@ -39,37 +39,55 @@ def multiply(a, b, out, add=False):
     `out` is C-contiguous; of `a` and `b` either the rows or the columns are. Numbers of 16 bits
     are summed in float32.
     """
-    if get_current_stream().is_capturing():
-        make = _multiply_own
-    elif _wanted == "auto":
-        make = _BY[_quickest(a, b, out)]
+    form = out.dtype, allow_tf32(), a.shape, a.strides, b.shape, b.strides
+    maker = _maker_of(form)
+    if maker is None and times_products():
+        _time(form, a, b, cupy.empty_like(out))
+        maker = _maker_of(form)
+    _BY[maker or "cublas"](form, a, b, out, add)
+
+
+def multiply_rows(x, w, out):
+    """out (..., N) = x (..., K) times the transpose of w (N, K), all of them C-contiguous.
+
+    What `multiply` does, without the views that it would take.
+    """
+    (columns, depth), itemsize = w.shape, w.itemsize
+    rows, pitch = x.size // depth, depth * itemsize
+    form = (
+        out.dtype, allow_tf32(), (rows, depth), (pitch, itemsize), (depth, columns),
+        (itemsize, pitch),
+    )  # fmt: skip
+    maker = _maker_of(form)
+    if maker == "own" or maker is None and times_products():
+        multiply(x.reshape(rows, depth), w.T, out.reshape(rows, columns))
     else:
-        make = _BY[_wanted]
-    make(a, b, out, add)
+        multiply_by_cublas(form, x.data.ptr, w.data.ptr, out.data.ptr, False)
 
 
-def _multiply_own(a, b, out, add):
+def _maker_of(form):
+    """Which of `_BY` is to make a product here; None, which means cuBLAS, if it was never timed.
+
+    A form is all that a product depends on but for the numbers and where they are: (dtype, whether
+    tf32 is allowed, shape and strides of a, those of b).
+    """
+    if get_current_stream().is_capturing():
+        return "own"
+    if _wanted != "auto":
+        return _wanted
+    return _remembered(cupy.cuda.runtime.getDevice(), *form)
+
+
+def _multiply_own(form, a, b, out, add):
     device = device_here(cupy.cuda.runtime.getDevice())
     multiply_own(a, b, out, add, device, tensor=device.tf32 or out.dtype in HALVES)
 
 
-def _multiply_by_cublas(a, b, out, add):
-    multiply_by_cublas(a, b, out, add, allow_tf32())
+def _multiply_by_cublas(form, a, b, out, add):
+    multiply_by_cublas(form, a.data.ptr, b.data.ptr, out.data.ptr, add)
 
 
 _BY = {"cublas": _multiply_by_cublas, "own": _multiply_own}
-
-
-def _quickest(a, b, out):
-    """Of `_BY` what was quicker for such a product when that was timed; cuBLAS if it never was."""
-    number = cupy.cuda.runtime.getDevice()
-    shape = (number, out.dtype, allow_tf32(), a.shape, a.strides, b.shape, b.strides)
-    name = _remembered(*shape)
-    if name is None and times_products():
-        _time(_key(*shape), a, b, cupy.empty_like(out))
-        _remembered.cache_clear()
-        name = _remembered(*shape)
-    return name or "cublas"
 
 
 def _key(number, dtype, tf32, a_shape, a_strides, b_shape, b_strides):
@@ -86,9 +104,9 @@ def _key(number, dtype, tf32, a_shape, a_strides, b_shape, b_strides):
 
 
 @lru_cache(maxsize=4096)
-def _remembered(*shape):
+def _remembered(number, *form):
     """The quickest of `_BY` as timed by this process or another, or None."""
-    data = load_bytes("cuda", _key(*shape))
+    data = load_bytes("cuda", _key(number, *form))
     try:
         seconds = json.loads(data or "null")
         return seconds and min(_BY, key=lambda name: float(seconds[name]))
@@ -96,9 +114,12 @@ def _remembered(*shape):
         return None
 
 
-def _time(key, a, b, out):
+def _time(form, a, b, out):
     """Time all of `_BY`, and remember the seconds."""
+    key = _key(cupy.cuda.runtime.getDevice(), *form)
     seconds = {
-        name: seconds_of(lambda make=make: make(a, b, out, False)) for name, make in _BY.items()
+        name: seconds_of(lambda make=make: make(form, a, b, out, False))
+        for name, make in _BY.items()
     }
     save_bytes("cuda", key, json.dumps(seconds).encode())
+    _remembered.cache_clear()

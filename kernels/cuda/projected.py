@@ -4,7 +4,7 @@ import cupy
 
 from . import projection, schedules
 from .preparing import Scratch, prepare
-from .products import multiply
+from .products import multiply, multiply_rows
 from .recurrence import Recurrence, Tape, matrix
 
 
@@ -29,7 +29,7 @@ class ProjectedRecurrence(Recurrence):
         if biases[0] is None:
             biases = [cupy.zeros(len(w_hh), self.dtype)] * 2
         xg = cupy.empty((steps * batch, len(w_hh)), self.dtype)
-        multiply(matrix(x), w_ih.T, xg)
+        multiply_rows(x, w_ih, xg)
         slots = steps + 1 if keep else 2
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
         history = cupy.empty((cell.states, slots, batch, self.hidden), self.dtype)
@@ -37,8 +37,8 @@ class ProjectedRecurrence(Recurrence):
         saved = cupy.empty((steps, batch, cell.saved, self.hidden), self.dtype) if keep else None
         nowhere = cupy.empty((batch, self.hidden), self.dtype)
         scratch = Scratch(0, batch, lengths)
-        prepare(state, history, first, scratch, steps if lengths is None else 0)
-        seen[first] = state[0, :, :outputs]
+        prepare(self.dtype, state, history, first, scratch, steps if lengths is None else 0)
+        seen[first] = 0 if state is None else state[0, :, :outputs]
         projection.run_forward(
             cell, scratch.ends, (w_hh, w_hr), extras, biases, xg, history, seen, reverse, y,
             column, saved, nowhere,

@@ -18,7 +18,7 @@ from .device import working
 from .norms import norms_of
 from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
-from .products import multiply
+from .products import multiply, multiply_rows
 from .stepping import Stepper
 from .together import after, directions_here
 
@@ -63,8 +63,9 @@ class Recurrence:
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
-        x (T, B, I), state (S, B, H), lengths (B,) on either side or None; writes H columns from
-        `column` on of y (T, B, ...), which holds zeros past the sequences' ends already.
+        x (T, B, I), state (S, B, H) or None for zeros, lengths (B,) on either side or None; writes
+        H columns from `column` on of y (T, B, ...), which holds zeros past the sequences' ends
+        already.
         Returns the final state (S, B, H) and, if `keep`, a tape, else None.
         """
         (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
@@ -75,7 +76,7 @@ class Recurrence:
             cell, self.of_head, batch, steps, self.dtype, keep, directions_here(), self.heads
         )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
-        multiply(matrix(x), w_ih.T, xg)
+        multiply_rows(x, w_ih, xg)
         input_norm, hidden_norm = norms = norms_of(cell, gains, steps if keep else 0, batch)
         if input_norm:
             input_norm.normalise(xg)
@@ -89,8 +90,8 @@ class Recurrence:
         gated = self._rows((kept_steps, rows), plans) if cell.late else None
         kept = self._passed(batch, cell.kept, self._states_dtype)
         scratch = Scratch(plans[0].counters if plans else 0, rows, lengths)
-        by_head = state.reshape(cell.states, rows, self.of_head)
-        prepare(by_head, history, first, scratch, steps if lengths is None else 0)
+        given = self._head_rows(state)
+        prepare(self.dtype, given, history, first, scratch, steps if lengths is None else 0)
         run = (
             scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept,
         )  # fmt: skip
@@ -115,9 +116,9 @@ class Recurrence:
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
 
-        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), adds into
-        `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by the
-        initial state.
+        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), None for zeros;
+        adds into `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by
+        the initial state.
         """
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         rows = batch * self.heads
@@ -131,8 +132,7 @@ class Recurrence:
         dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
         scratch = Scratch(tape.plan.counters if tape.plan else 0)
         scratch.ends = tape.scratch.ends
-        by_head = dstate.reshape(cell.states, rows, self.of_head)
-        prepare(by_head, carry, 0, scratch, ones=ones)
+        prepare(self.dtype, self._head_rows(dstate), carry, 0, scratch, ones=ones)
         self._run_back(
             scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts, by_gain
         )
@@ -174,6 +174,10 @@ class Recurrence:
         pitch = padded(self.of_head, self.dtype) if plan else self.of_head
         allocate = cupy.empty if pitch == self.of_head else cupy.zeros
         return allocate((*shape, pitch), dtype or self.dtype)
+
+    def _head_rows(self, states):
+        """States (S, B, H) as (S, B heads, H / heads); None stays None."""
+        return states if states is None else states.reshape(len(states), -1, self.of_head)
 
     def _states(self, rows, batch):
         """States (S, B, H) in the layer's dtype, from rows (S, B heads, pitch) of each head.

@@ -7,7 +7,7 @@ from .extras import as_arguments
 from .forward import forward_step, gate_step, late_step
 from .norms import norms_of
 from .preparing import Scratch, prepare
-from .products import multiply
+from .products import multiply_rows
 from .tiles import BLOCK, grid
 
 
@@ -29,7 +29,7 @@ class Stepper:
         self._gated = cupy.empty((batch, hidden), dtype)
         self._kept = cupy.empty((batch, cell.kept, hidden), states_dtype)
         self._scratch = Scratch(0, batch)
-        prepare(state, self._old[:, None], 0, self._scratch, steps=1)
+        prepare(dtype, state, self._old[:, None], 0, self._scratch, steps=1)
         self._early_bytes = (cell.gates - cell.late) * hidden * state.itemsize
         self._step = (late_step if cell.late else forward_step)(cell, dtype)
         self._gate = gate_step(cell, dtype) if cell.late else None
@@ -38,7 +38,7 @@ class Stepper:
 
     def __call__(self, weights, extras, x, y):
         (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
-        multiply(x[0], w_ih.T, self._xg)
+        multiply_rows(x, w_ih, self._xg)
         batch, hidden, width = self._state.shape[1], self._of_head, y.shape[2]
         old, new, xg = self._old.data.ptr, self._new.data.ptr, self._xg.data.ptr
         input_norm, hidden_norm = norms_of(self._cell, gains, 0, batch)

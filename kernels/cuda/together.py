@@ -32,6 +32,8 @@ def directions_here():
 
 def run_together(function, directions):
     """[function(direction), ...] of one or two directions, whose launches become one."""
+    if len(directions) == 1:
+        return [function(directions[0])]
     outer, group = _here.group, _Group(len(directions))
     _here.group = group
     try:
