@@ -118,13 +118,19 @@ def allow_tf32(on=None):
     return schedules.allow_tf32(on)
 
 
-def explain_schedule(cell, hidden_size, batch, steps, dtype="float32", training=True):
+def explain_schedule(
+    cell, hidden_size, batch, steps, dtype="float32", training=True, num_heads=1
+):  # fmt: skip
     """Which schedule runs a `Cell` of these sizes on the current device, and why, as a line.
 
     The times in it are those by which the choice is made: measured ones where there are any (see
-    `autotune`), else a model's. Raises RuntimeError where CUDA cannot be used.
+    `autotune`), else a model's. Raises ValueError unless `num_heads` divides the hidden size,
+    RuntimeError where CUDA cannot be used.
     """
     require()
     from .kernels.cuda import schedules
 
-    return schedules.explain(cell, hidden_size, batch, steps, dtype, training)
+    hidden, rest = divmod(hidden_size, num_heads)
+    if rest:
+        raise ValueError(f"num_heads: expected a divisor of {hidden_size}, got {num_heads}")
+    return schedules.explain(cell, hidden, batch, steps, dtype, training, num_heads)

@@ -82,7 +82,9 @@ def _cuda():
     products = "timed when first run" if cuda.autotune() else "timed before, or by cuBLAS"
     rounding = "tf32 allowed" if cuda.allow_tf32() else "strict float32"
     lines.append(("cuda products", f"{cuda.products()} ({products}; {rounding})"))
-    for hidden in (128, 256, 512, 1024):
-        chosen = cuda.explain_schedule(gpurnn.cells.LSTM, hidden, batch=32, steps=100)
-        lines.append((f"  lstm {hidden}, batch 32", chosen))
+    for hidden, heads in ((128, 1), (256, 1), (512, 1), (1024, 1), (4096, 16)):
+        sizes = {"batch": 32, "steps": 100, "num_heads": heads}
+        chosen = cuda.explain_schedule(gpurnn.cells.LSTM, hidden, **sizes)
+        heads = f", {heads} heads" if heads > 1 else ""
+        lines.append((f"  lstm {hidden}{heads}, batch 32", chosen))
     return lines

@@ -25,24 +25,25 @@ FLOAT16, FLOAT32, FLOAT64 = map(np.dtype, ("float16", "float32", "float64"))
 @given(
     st.integers(1, 5), st.integers(1, 1100), st.integers(1, 300),
     st.sampled_from([FLOAT16, FLOAT32, FLOAT64]), st.sampled_from([DEVICE, SMALL, TENSOR]),
-    st.booleans(), st.booleans(), st.integers(1, 2),
+    st.booleans(), st.booleans(), st.integers(1, 2), st.sampled_from([1, 1, 3, 16]),
 )  # fmt: skip
 def test_plan_covers_the_work_and_fits(
-    gates, hidden, batch, dtype, device, backward, late, directions
+    gates, hidden, batch, dtype, device, backward, late, directions, heads
 ):
     late = int(late and gates > 1)
-    plan = persistent_plan(gates, hidden, batch, dtype, device, backward, late, directions)
+    plan = persistent_plan(gates, hidden, batch, dtype, device, backward, late, directions, heads)
     if plan is None:
         if dtype == FLOAT16 and device is SMALL:
             return  # it has no tensor cores for that
         # Not even eight units' weights fit beside a sequence, or they need too many blocks.
         room = device.shared_bytes // dtype.itemsize
-        most = min(device.multiprocessors // directions, 132)
-        assert 8 * gates * hidden * most > room or hidden > 240 // directions
+        most = min(device.multiprocessors // (directions * heads), 132)
+        assert 8 * gates * hidden * most > room or hidden > 240 // (directions * heads)
         return
     assert plan.blocks * plan.units >= hidden > (plan.blocks - 1) * plan.units
     assert plan.groups * plan.group_rows >= batch > (plan.groups - 1) * plan.group_rows
-    assert plan.block_count == plan.blocks * plan.groups * directions <= device.multiprocessors
+    blocks = plan.blocks * plan.groups * heads * directions
+    assert plan.block_count == blocks <= device.multiprocessors
     tiles = Tiles(plan.tile_rows, dtype)
     assert tiles.tensor or plan.rows % plan.tile_rows == 0
     assert plan.passes * plan.rows >= plan.group_rows
@@ -70,6 +71,17 @@ def test_choice():
     assert choice(steps=2**32) is None, "the barrier's counter would overflow"
     assert choice(hidden=1024) is not None
     assert choice(hidden=1024, device=SMALL) is None, "the weights are larger than the chip"
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, FLOAT32], ids=str)
+def test_heads_let_large_hidden_sizes_stay_on_the_chip(dtype):
+    """4096 units of 16 heads, forward and back."""
+    sizes = (32, 100, dtype, True, "persistent", DEVICE)
+    assert choose(cells.LSTM, 4096, *sizes) is None
+    forward, backward = choose(cells.LSTM, 4096 // 16, *sizes, heads=16)
+    for plan in (forward, backward):
+        assert plan.block_count == plan.blocks * plan.groups * 16 <= DEVICE.multiprocessors
+        assert plan.shared_bytes <= DEVICE.shared_bytes
 
 
 def test_16_bits_let_twice_the_weights_stay_on_the_chip():

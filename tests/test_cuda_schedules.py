@@ -65,11 +65,10 @@ def test_plans(cell, shape, schedule, monkeypatch):
     monkeypatch.setattr(
         plans,
         "persistent_plan",
-        lambda gates, hidden, batch, dtype, device, backward, late, directions: plans.plan_of(
-            gates, hidden, batch, dtype, device, backward, units, group_rows, tile_rows, parts,
-            most_rows=rows, late=late, directions=directions,
+        lambda *sizes: plans.plan_of(
+            *sizes[:6], units, group_rows, tile_rows, parts, rows, *sizes[6:]
         ),
-    )  # fmt: skip
+    )
     schedule("persistent")
     check_against_reference(Problem(cell, 3, 13, 2, 133, ragged=True, device="cuda"))
     schedules._plans.cache_clear()

@@ -132,8 +132,8 @@ def test_outcomes_on_disk(tmp_path, monkeypatch):
 
     monkeypatch.setenv("GPURNN_CACHE_DIR", str(tmp_path))
     device = schedules.device_here(0)
-    problem = tuning.Problem(gpurnn.cells.LSTM, 64, 4, 100, np.dtype("float32"), True, 1)
-    found = candidates(*problem[:-1], device)
+    problem = tuning.Problem(gpurnn.cells.LSTM, 64, 4, 100, np.dtype("float32"), True, 1, 1)
+    found = candidates(*problem[:-2], device)
     assert tuning.remembered(problem, device) is None
     outcome = tuning.tune(problem, found, device, lambda plans: None)
     assert set(outcome.seconds) == set(map(tuning.describe, found)) and len(found) == 4

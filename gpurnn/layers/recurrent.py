@@ -1,20 +1,17 @@
 """Stacks of recurrent layers in one or both directions, for any cell."""
 
-import math
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
-
 from ..arrays import check_array, check_ends, check_size, module_of, to_device
-from .layer import Layer
 from .recurrences import Recurrences
+from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
 
-class Recurrent(SequenceLayer, Layer):
+class Recurrent(SequenceLayer, RecurrentParameters):
     """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
 
     Parameters
@@ -24,6 +21,11 @@ class Recurrent(SequenceLayer, Layer):
     bidirectional : bool
         Also run from each sequence's end; the outputs of both directions stand side by side.
     bias : bool
+    num_heads : int
+        A divisor of H. The recurrent weights are so many blocks on the diagonal, of H / num_heads
+        units each: a unit sees the hidden states of its own block only, as in FlashRNN
+        (K. Pöppel, M. Beck & S. Hochreiter, 2024). The inputs go to all units. Not with
+        `layer_norm` or `proj_size`.
     dropout : float
         Share of the outputs of all layers but the last that `forward` sets to zero (the others
         are divided by 1 - dropout). Calling the layer drops nothing.
@@ -55,8 +57,8 @@ class Recurrent(SequenceLayer, Layer):
     rng : None, int or numpy.random.Generator
 
     The parameters have PyTorch's names and shapes: of layer k `weight_ih_lk` (G H, I),
-    `weight_hh_lk` (G H, H), `bias_ih_lk` and `bias_hh_lk` (G H,), with `layer_norm` also
-    `gain_ih_lk` and `gain_hh_lk` (G H,), then those of the cell's own weights (H,), with the
+    `weight_hh_lk` (G H, H / num_heads), `bias_ih_lk` and `bias_hh_lk` (G H,), with `layer_norm`
+    also `gain_ih_lk` and `gain_hh_lk` (G H,), then those of the cell's own weights (H,), with the
     suffix `_reverse` for the reverse direction; at first the gains are 1, the others uniform
     within ± 1 / sqrt(H).
 
@@ -76,8 +78,8 @@ class Recurrent(SequenceLayer, Layer):
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, bidirectional=False, bias=True,
-        dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, layer_norm=False, batch_first=False,
-        recompute=None, dtype="float32", device="cpu", rng=None,
+        num_heads=1, dropout=0.0, zoneout=0.0, recurrent_dropout=0.0, layer_norm=False,
+        batch_first=False, recompute=None, dtype="float32", device="cpu", rng=None,
     ):  # fmt: skip
         super().__init__(dtype, device, rng)
         if cell.masks:
@@ -91,42 +93,22 @@ class Recurrent(SequenceLayer, Layer):
         self.input_size = check_size(input_size, "input_size")
         self.hidden_size = check_size(hidden_size, "hidden_size")
         self.num_layers = check_size(num_layers, "num_layers")
+        self.num_heads = self._checked_heads(num_heads)
         self.bidirectional, self.bias = bool(bidirectional), bool(bias)
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
-        bound = 1 / math.sqrt(self.hidden_size)
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        kinds += ("gain_ih", "gain_hh") if cell.normalised else ()
-        kinds += ("weight_hr",) if self.proj_size else ()
-        self._shared = len(kinds)  # kinds of parameters that other cells have too
-        kinds += cell.weights
-        self._names = []
-        for layer in range(self.num_layers):
-            shapes = self._shapes(layer)
-            for suffix in ("", "_reverse")[: self.directions]:
-                for kind, shape in shapes.items():
-                    gain = kind in ("gain_ih", "gain_hh")
-                    value = np.ones(shape) if gain else self._uniform(shape, bound)
-                    self._add_parameter(f"{kind}_l{layer}{suffix}", value)
-                self._names.append(
-                    [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
-                )
+        self._add_parameters()
 
-    def _shapes(self, layer):
-        """The parameters' shapes of one direction of a layer, by kind."""
-        rows = self.cell.gates * self.hidden_size
-        shapes = {
-            "weight_ih": (rows, self._inputs(layer)),
-            "weight_hh": (rows, self._outputs),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if self.cell.normalised:
-            shapes |= {"gain_ih": (rows,), "gain_hh": (rows,)}
-        if self.proj_size:
-            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
-        return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
+    def _checked_heads(self, number):
+        number = check_size(number, "num_heads")
+        if self.hidden_size % number:
+            expected = f"a divisor of hidden_size {self.hidden_size}"
+            raise ValueError(f"num_heads: expected {expected}, got {number}")
+        for name, present in (("layer_norm", self.cell.normalised), ("proj_size", self.proj_size)):
+            if present and number > 1:
+                raise ValueError(f"num_heads: expected 1 with {name}, got {number}")
+        return number
 
     def __call__(self, x, state=None, lengths=None):
         """Run the sequences; keep nothing, drop nothing.
@@ -181,36 +163,13 @@ class Recurrent(SequenceLayer, Layer):
 
         return ReducedRecurrent(self, kind)
 
-    @property
-    def output_size(self):
-        """Numbers of a step's output, of both directions: D H."""
-        return self._outputs * self.directions
-
-    @property
-    def _outputs(self):
-        """Numbers of a step's output of one direction, and of the hidden state."""
-        return self.proj_size or self.hidden_size
-
-    def _inputs(self, layer):
-        return self.input_size if layer == 0 else self.output_size
-
     def _recurrence(self, layer, dropped=False):
         return self._recurrences[self.device, self._inputs(layer), dropped]
 
     @cached_property
     def _recurrences(self):
-        sizes = self.hidden_size, self.proj_size
+        sizes = self.hidden_size, self.proj_size, self.num_heads
         return Recurrences(self._noise, *sizes, self.dtype, self.recompute)
-
-    def _weights(self, layer, direction):
-        """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains or a projection's w_hr."""
-        names = self._names[layer * self.directions + direction][: self._shared]
-        return tuple([name and self._parameter(name) for name in names])
-
-    def _own_weights(self, layer, direction):
-        """Those of the cell's own, a tuple of arrays (H,)."""
-        names = self._names[layer * self.directions + direction][self._shared :]
-        return tuple([self._parameter(name) for name in names])
 
     def _extras(self, layer, direction):
         """What the cell takes besides in inference."""
@@ -224,11 +183,6 @@ class Recurrent(SequenceLayer, Layer):
         shape = (steps, batch, self.hidden_size)
         masks = self._noise.masks(self.kernels, self.rng, shape, self.dtype)
         return self._own_weights(layer, direction) + masks
-
-    def _gradients(self, layer, direction):
-        """Those of `_weights`' first four, of `_own_weights`, then of a projection's w_hr."""
-        names = self._names[layer * self.directions + direction]
-        return tuple(name and self.grads[name] for name in names)
 
     def _run(self, x, state, lengths, keep):
         x = self._check_sequences(x, "x", self.input_size)

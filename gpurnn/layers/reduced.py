@@ -25,6 +25,8 @@ class ReducedRecurrent(Recurrent):
             raise ValueError(
                 f"reduced: expected a float32 layer on 'cpu', got {layer.dtype} on {layer.device!r}"
             )
+        if layer.num_heads > 1:
+            raise ValueError(f"reduced: expected a layer of one head, got {layer.num_heads}")
         if layer.cell.normalised:
             raise ValueError("reduced: expected a layer without layer_norm")
         self.__dict__.update(vars(layer))

@@ -47,8 +47,8 @@ class RTRL:
     TypeError
         If `layer` is no recurrent layer.
     ValueError
-        If it has float16 or bfloat16 parameters, several layers or directions, weights of the
-        cell's own (peepholes), zoneout or recurrent dropout; if the method is unknown or not of
+        If it has float16 or bfloat16 parameters, several layers, directions or heads, weights of
+        the cell's own (peepholes), zoneout or recurrent dropout; if the method is unknown or not of
         the cell.
     """
 
@@ -137,6 +137,8 @@ def _check_layer(layer):
             f"layer: expected one layer and one direction, got {layer.num_layers} layers"
             + (" in both directions" if layer.bidirectional else "")
         )
+    if layer.num_heads > 1:
+        raise ValueError(f"layer: expected one of one head, got {layer.num_heads}")
     if layer.cell.normalised:
         raise ValueError(f"layer: expected one without layer_norm, got {layer.cell.name!r}")
     if layer.cell.extras or layer.recurrent_dropout:

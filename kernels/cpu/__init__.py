@@ -10,6 +10,7 @@ from .attention import (
 from .ctc import ctc_loss
 from .elementwise import apply_map, dropout, random_mask, sum_of_squares
 from .embedding import embedding_backward, embedding_forward
+from .heads import HeadedRecurrence
 from .influence import FullInfluence, OwnInfluence
 from .jordan import jordan_backward, jordan_forward
 from .linear import add_weight_gradient, linear_backward, linear_forward
@@ -26,6 +27,7 @@ from .trees import tree_backward, tree_forward
 
 __all__ = [
     "FullInfluence",
+    "HeadedRecurrence",
     "OwnInfluence",
     "ProjectedRecurrence",
     "Recurrence",

@@ -19,6 +19,7 @@ from .elementwise import (
     sum_of_squares,
 )
 from .embedding import embedding_backward, embedding_forward
+from .heads import HeadedRecurrence
 from .influence import FullInfluence, OwnInfluence
 from .jordan import jordan_backward, jordan_forward
 from .linear import add_weight_gradient, linear_backward, linear_forward
@@ -39,6 +40,7 @@ def directions_apart(batch):
 
 __all__ = [
     "FullInfluence",
+    "HeadedRecurrence",
     "OwnInfluence",
     "ProjectedRecurrence",
     "Recurrence",

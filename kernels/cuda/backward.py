@@ -2,10 +2,11 @@
 
 Time runs against the forward pass. A step first completes the gradient by its new states: what
 the later step left in `carry` (S, B, H), plus that step's product of gate gradients and
-recurrent weights, plus dy. Gate gradients dxg, dhg are (T, B, G, H), one array where the cell
-does not tell them apart; past a sequence's end they are zero. What goes through the recurrent
-product, `later_dhg` and `late_dhg`, is dhg, or of a normalised cell what `normalisation` makes of
-it. dweights (T, B, W, H) are the gradients by the cell's own weights, left alone past the ends.
+recurrent weights, plus dy. Gate gradients dxg, dhg are (T, B, heads, G, H / heads), one array
+where the cell does not tell them apart; past a sequence's end they are zero. The rows of the
+recurrent weights stand in the same order, head by head. What goes through the recurrent product,
+`later_dhg` and `late_dhg`, is dhg, or of a normalised cell what `normalisation` makes of it.
+dweights (T, B, W, H) are the gradients by the cell's own weights, left alone past the ends.
 With a dtype of 16 bits `carry`, `carried`, the history and the tape are float32, gates' and
 weights' gradients are of 16.
 """
@@ -20,7 +21,7 @@ from .device import INTEGER, INTEGERS, cuda, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
-from .tiles import COLUMNS, ROWS, unit_product
+from .tiles import among_all, own_place, unit_product
 from .tuples import add, add_at, gather, repeat, scatter
 
 
@@ -43,13 +44,13 @@ def backward_step(cell, dtype):
         t, lengths, batch, hidden, later, pitch, depth, w, extras, dy, dy_stride, old, new, plane,
         tape, carry, carry_plane, dxg, dhg, dweights,
     ):  # fmt: skip
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        through = product(later, b * pitch, w, hidden, depth, present)
+        first = cuda.blockIdx.z * pitch * hidden
+        through = product(later, row * pitch, w, first, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at, gates_at = b * hidden + j, b * gate_count * hidden + j
+        at, gates_at = row * hidden + j, row * gate_count * hidden + j
         if t >= lengths[b]:
             carry[at] += through  # of a reverse direction, whose first step is behind
             nothing = zeros(type(through)(0))
@@ -57,20 +58,21 @@ def backward_step(cell, dtype):
             if apart:
                 put_gates(dhg, gates_at, hidden, nothing)
             return
+        unit, width = among_all(j, hidden)
         dnew = states(carry, at, carry_plane)
-        dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + j])
+        dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + unit])
         dx, dh, dstate, by_weights = function(
-            saves(tape, b * saved_count * hidden + j, hidden),
+            saves(tape, row * saved_count * hidden + j, hidden),
             states(old, at, plane),
             states(new, at, plane),
             dnew,
-            extra(extras, t, b, j),
+            extra(extras, t, b, unit),
         )
         put_gates(dxg, gates_at, hidden, dx)
         if apart:
             put_gates(dhg, gates_at, hidden, dh)
         put_states(carry, at, carry_plane, dstate)
-        put_weights(dweights, b * weight_count * hidden + j, hidden, by_weights)
+        put_weights(dweights, b * weight_count * width + unit, width, by_weights)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = types_of_extras(cell, dtype)
@@ -93,28 +95,29 @@ def late_backward_step(cell, dtype):
         t, lengths, batch, hidden, later, pitch, depth, w, extras, dy, dy_stride, old, new, plane,
         tape, carry, carry_plane, dg, carried,
     ):  # fmt: skip
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        through = product(later, b * pitch, w, hidden, depth, present)
+        first = cuda.blockIdx.z * pitch * hidden
+        through = product(later, row * pitch, w, first, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at, late_at = b * hidden + j, (b * gate_count + early_count) * hidden + j
+        at, late_at = row * hidden + j, (row * gate_count + early_count) * hidden + j
         if t >= lengths[b]:
             carry[at] += through  # of a reverse direction, whose first step is behind
             put_late(dg, late_at, hidden, zeros(type(through)(0)))
             return
+        unit, _ = among_all(j, hidden)
         dnew = states(carry, at, carry_plane)
-        dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + j])
+        dnew = plus_output((dnew[0] + through,) + dnew[1:], dy[b * dy_stride + unit])
         da, passed, dstate, _ = function(
-            saves(tape, b * saved_count * hidden + j, hidden),
+            saves(tape, row * saved_count * hidden + j, hidden),
             states(old, at, plane),
             states(new, at, plane),
             dnew,
-            extra(extras, t, b, j),
+            extra(extras, t, b, unit),
         )
         put_late(dg, late_at, hidden, da)
-        put_carried(carried, b * carried_count * hidden + j, hidden, passed)
+        put_carried(carried, row * carried_count * hidden + j, hidden, passed)
         put_states(carry, at, carry_plane, dstate)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
@@ -141,25 +144,25 @@ def gate_backward_step(cell, dtype):
         t, lengths, batch, hidden, late_dhg, w_hh, extras, old, plane, tape, carry, carry_plane,
         dxg, carried,
     ):  # fmt: skip
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        gates_at = b * gate_count * hidden
+        gates_at, of_head = row * gate_count * hidden, gate_count * hidden * hidden
         dgated = product(
-            late_dhg, gates_at + early_count * hidden, w_hh, hidden, late_count * hidden, present
-        )
+            late_dhg, gates_at + early_count * hidden, w_hh, cuda.blockIdx.z * of_head, hidden,
+            late_count * hidden, present,
+        )  # fmt: skip
         if not present or j >= hidden:
             return
-        at = b * hidden + j
+        at, (unit, _) = row * hidden + j, among_all(j, hidden)
         if t >= lengths[b]:
             put_early(dxg, gates_at + j, hidden, zeros(type(dgated)(0)))
             return
         da, dstate = function(
-            saves(tape, b * saved_count * hidden + j, hidden),
+            saves(tape, row * saved_count * hidden + j, hidden),
             states(old, at, plane),
-            get_carried(carried, b * carried_count * hidden + j, hidden),
+            get_carried(carried, row * carried_count * hidden + j, hidden),
             dgated,
-            extra(extras, t, b, j),
+            extra(extras, t, b, unit),
         )
         put_early(dxg, gates_at + j, hidden, da)
         put_states(carry, at, carry_plane, plus(states(carry, at, carry_plane), dstate))
@@ -176,12 +179,12 @@ def last_backward_step(dtype):
     product = unit_product(dtype)
 
     def backward(batch, hidden, dhg, pitch, depth, w_hh, carry):
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        through = product(dhg, b * pitch, w_hh, hidden, depth, present)
+        first = cuda.blockIdx.z * pitch * hidden
+        through = product(dhg, row * pitch, w_hh, first, hidden, depth, present)
         if present and j < hidden:
-            carry[b * hidden + j] += through
+            carry[row * hidden + j] += through
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     return Kernel(f"last_backward_step {dtype}", backward, (i, i, f, i, i, f, s))

@@ -1,9 +1,10 @@
 """One step forward, fused: recurrent product, biases, cell, new states; for any cell.
 
 Layouts (all C-contiguous): xg (T, B, G, H) products with the input; history (S, slots, B, H)
-states; tape (T, B, R, H) what the cell saves; gated and kept (B, K, H) of two-phase cells. The
-host passes pointers to step t's part. A sequence that has ended keeps its states, so that the
-last slot holds everybody's final state. For `norm` see `normalisation`, for `extras` `extras`.
+states; tape (T, B heads, R, hidden) what the cell saves; gated (B, H) and kept (B heads, K, hidden)
+of two-phase cells. Units lie head after head, `hidden` are those of one. The host passes pointers
+to step t's part. A sequence that has ended keeps its states, so that the last slot holds
+everybody's final state. For `norm` see `normalisation`, for `extras` `extras`.
 
 Of 16 bits are the layer's own numbers and what large products take: xg, weights, biases, y,
 gated. The history, the tape and `kept` are float32 then (see `device.working`).
@@ -15,18 +16,18 @@ import numpy as np
 
 from ..signatures import forward_of, gate_of
 from ..specialise import specialise, text_of_cell
-from .device import INTEGER, INTEGERS, cuda, floats, inlined, working
+from .device import INTEGER, INTEGERS, floats, inlined, working
 from .extras import gather_extras, types_of_extras
 from .functions import REPLACEMENTS
 from .launching import Kernel
 from .normalisation import recurrent_sums, type_of_norm
-from .tiles import COLUMNS, ROWS
+from .tiles import among_all, own_place
 from .tuples import add, copy, gather, scatter
 
 
 @cache
 def forward_step(cell, dtype):
-    """The kernel of a one-phase cell; `seen` (B, depth) meets the recurrent weights."""
+    """The kernel of a one-phase cell; `seen` (B, heads depth) meets the recurrent weights."""
     dtype = np.dtype(dtype)
     function, sums_of = (
         specialise(forward_of(cell), REPLACEMENTS, inlined),
@@ -41,28 +42,27 @@ def forward_step(cell, dtype):
         t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, seen, depth, old, new, plane,
         y, y_stride, tape, keep,
     ):  # fmt: skip
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        sums = sums_of(norm, seen, b, w_hh, hidden, depth, present)
+        sums = sums_of(norm, seen, row, w_hh, hidden, depth, present)
         if not present or j >= hidden:
             return
-        at = b * hidden + j
+        at, (unit, width) = row * hidden + j, among_all(j, hidden)
         if t >= lengths[b]:
             keep_states(old, at, new, at, plane)
             return
-        x = plus(gates(xg, b * gate_count * hidden + j, hidden), gates(b_ih, j, hidden))
+        x = plus(gates(xg, b * gate_count * width + unit, width), gates(b_ih, unit, width))
         values, saved = function(
             x,
-            plus(sums, gates(b_hh, j, hidden)),
+            plus(sums, gates(b_hh, unit, width)),
             states(old, at, plane),
             (),
-            extra(extras, t, b, j),
+            extra(extras, t, b, unit),
         )
         put_states(new, at, plane, values)
-        y[b * y_stride + j] = values[output]
+        y[b * y_stride + unit] = values[output]
         if keep:
-            saves(tape, b * saved_count * hidden + j, hidden, saved)
+            saves(tape, row * saved_count * hidden + j, hidden, saved)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
@@ -83,19 +83,21 @@ def gate_step(cell, dtype):
     extra = gather_extras(cell.extras)
 
     def gate(t, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, old, plane, gated, kept):
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        sums = sums_of(norm, old, b, w_hh, hidden, hidden, present)
+        sums = sums_of(norm, old, row, w_hh, hidden, hidden, present)
         if not present or j >= hidden:
             return
-        at = b * hidden + j
-        x = plus(early(xg, b * gate_count * hidden + j, hidden), early(b_ih, j, hidden))
+        at, (unit, width) = row * hidden + j, among_all(j, hidden)
+        x = plus(early(xg, b * gate_count * width + unit, width), early(b_ih, unit, width))
         value, passed = function(
-            x, plus(sums, early(b_hh, j, hidden)), states(old, at, plane), extra(extras, t, b, j)
+            x,
+            plus(sums, early(b_hh, unit, width)),
+            states(old, at, plane),
+            extra(extras, t, b, unit),
         )
         gated[at] = value
-        keeps(kept, b * kept_count * hidden + j, hidden, passed)
+        keeps(kept, row * kept_count * hidden + j, hidden, passed)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)
@@ -121,28 +123,27 @@ def late_step(cell, dtype):
         t, lengths, batch, hidden, xg, b_ih, b_hh, w_hh, norm, extras, gated, kept, old, new,
         plane, y, y_stride, tape, keep,
     ):  # fmt: skip
-        b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+        b, row, j = own_place()
         present = b < batch
-        sums = sums_of(norm, gated, b, w_hh, hidden, hidden, present)
+        sums = sums_of(norm, gated, row, w_hh, hidden, hidden, present)
         if not present or j >= hidden:
             return
-        at = b * hidden + j
+        at, (unit, width) = row * hidden + j, among_all(j, hidden)
         if t >= lengths[b]:
             keep_states(old, at, new, at, plane)
             return
-        x_at = (b * gate_count + early_count) * hidden + j
+        x_at = (b * gate_count + early_count) * width + unit
         values, saved = function(
-            plus(late(xg, x_at, hidden), late(b_ih, j, hidden)),
-            plus(sums, late(b_hh, j, hidden)),
+            plus(late(xg, x_at, width), late(b_ih, unit, width)),
+            plus(sums, late(b_hh, unit, width)),
             states(old, at, plane),
-            kept_values(kept, b * kept_count * hidden + j, hidden),
-            extra(extras, t, b, j),
+            kept_values(kept, row * kept_count * hidden + j, hidden),
+            extra(extras, t, b, unit),
         )
         put_states(new, at, plane, values)
-        y[b * y_stride + j] = values[output]
+        y[b * y_stride + unit] = values[output]
         if keep:
-            saves(tape, b * saved_count * hidden + j, hidden, saved)
+            saves(tape, row * saved_count * hidden + j, hidden, saved)
 
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     more = type_of_norm(cell, dtype), types_of_extras(cell, dtype)

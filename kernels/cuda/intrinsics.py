@@ -187,8 +187,8 @@ def _assembly(builder, text, constraints, result, arguments):
 
 
 @intrinsic
-def direction(typingctx):
-    """The block's direction, read anew: what is chosen by it need not stay in registers."""
+def block_z(typingctx):
+    """`cuda.blockIdx.z`, read anew: what is chosen by it need not stay in registers."""
 
     def codegen(context, builder, signature, arguments):
         return _assembly(builder, "mov.u32 $0, %ctaid.z;", "=r", _INT32, [])

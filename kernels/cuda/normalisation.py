@@ -160,9 +160,9 @@ def _times(count):
 
 @cache
 def recurrent_sums(cell, count, dtype):
-    """A function (norm, a, b, w, hidden, depth, present): what this thread's unit has of products.
+    """A function (norm, a, row, w, hidden, depth, present): what the thread's unit has of products.
 
-    Of row b of `a`, `depth` numbers, and the weights of `count` gates; all threads of the block
+    Of a row of `a`, `depth` numbers, and the weights of `count` gates; all threads of the block
     must call it.
 
     Of a normalised cell they stand in `norm` already, and come normalised, but without bias.
@@ -171,15 +171,15 @@ def recurrent_sums(cell, count, dtype):
         product = gates_product(count, dtype)
 
         @inlined
-        def sums_of(norm, a, b, w, hidden, depth, present):
-            return product(a, b * depth, w, hidden, depth, present)
+        def sums_of(norm, a, row, w, hidden, depth, present):
+            return product(a, row * depth, w, hidden, depth, present)
 
         return sums_of
     moments, all_gates = _mean_and_scale(dtype), cell.gates
     get, put, normals_of, times = gather(count), scatter(count), _normals(count), _times(count)
 
     @inlined
-    def sums_of(norm, a, b, w, hidden, depth, present):
+    def sums_of(norm, a, b, w, hidden, depth, present):  # of one head: its rows are sequences
         sums, gain, normals, scales = norm
         row, size, j = b, count * hidden, cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         if not present:

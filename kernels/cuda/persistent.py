@@ -32,7 +32,7 @@ def _launch(kernel, plan, counters, shared, own, arrays):
     """Launch the kernel, for the direction whose arguments are `own` or for both."""
 
     def launch_directions(owns):
-        grid = (plan.blocks, plan.groups, len(owns))
+        grid = (plan.blocks, plan.groups, len(owns) * plan.heads)
         arguments = (*shared, *owns[0], *owns[-1], *plan.sizes, counters)
         kernel.launch_together(grid, (THREADS, 1, 1), arguments, plan.shared_bytes)
 
@@ -53,14 +53,15 @@ def run_forward(
 ):
     """All steps; writes history, `y` and, unless it is None, `saved`.
 
-    `gated` (T or 1, B, pitch) and `kept` are a two-phase cell's, else None.
+    `gated` (T or 1, B heads, pitch) and `kept` are a two-phase cell's, else None.
     """
     (steps, batch, width), (slots, _, pitch) = y.shape, history.shape[1:]
     own = (
         int(reverse), *map(_address, (xg, *biases, w_hh)), *as_arguments(extras),
         _address(history), _column(y, column), *map(_address, (saved, gated, kept)),
     )  # fmt: skip
-    sizes = (batch, w_hh.shape[1], pitch, slots, batch * width, width)
+    hidden = w_hh.shape[1]
+    sizes = (batch, hidden, plan.heads * hidden, pitch, slots, batch * width, width)
     shared = (steps, scratch.ends, *sizes, int(saved is not None))
     kernel, held = forward_kernel(cell, plan.tile_rows, xg.dtype), (scratch, biases, xg, kept)
     _launch(kernel, plan, scratch.counters, shared, own, (*held, extras, history, saved, gated))
@@ -77,6 +78,8 @@ def run_backward(
         int(reverse), _address(w_hh), *as_arguments(extras), _column(dy, column),
         *map(_address, (history, saved, carry, dxg, dhg, dweights, carried)),
     )  # fmt: skip
-    shared = (steps, scratch.ends, batch, w_hh.shape[1], pitch, batch * width, width)
-    kernel, held = backward_kernel(cell, plan.tile_rows, dxg.dtype), (scratch, carried, carry)
+    hidden = w_hh.shape[1]
+    sizes = (batch, hidden, plan.heads * hidden, pitch, batch * width, width)
+    shared = (steps, scratch.ends, *sizes)
+    kernel, held = backward_kernel(cell, plan.tile_rows, dxg.dtype), (scratch, w_hh, carried, carry)
     _launch(kernel, plan, scratch.counters, shared, own, (*held, history, dxg, dhg, dweights))

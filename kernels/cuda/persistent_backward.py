@@ -1,7 +1,7 @@
 """All steps backward in one cooperative launch, for any one-phase cell.
 
 Layouts as in `backward`, but the rows of the history and of the gates' gradients are padded
-with zeros to a multiple of 16 bytes: dxg, dhg (T, B, G, pitch). What blocks exchange are the
+with zeros to a multiple of 16 bytes: dxg, dhg (T, B, heads, G, pitch). What blocks exchange are the
 gradients dhg of the step before, whose product with the weights is this step's; so there is one
 product more than steps, the last of which completes the gradient by the initial state.
 """
@@ -24,6 +24,7 @@ from .persistent_phase import (
     load_units,
     of_direction,
     own_counter,
+    own_head,
     own_units,
     phase_product,
 )
@@ -36,7 +37,7 @@ def backward_types(cell, dtype):
     """The types of a backward kernel's arguments; which are float32 of 16 bits: see `backward`."""
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     own = types.Tuple((i, f, types_of_extras(cell, dtype), f, s, s, s, f, f, f, s))
-    return (i, INTEGERS, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
+    return (i, INTEGERS, *(i,) * 6, own, own, *(i,) * 8, COUNTERS)
 
 
 @cache
@@ -86,17 +87,19 @@ def persistent_backward(cell, tile_rows, dtype):
     apart, weight_count, put_weights = cell.apart, len(cell.weights), scatter(len(cell.weights))
 
     def backward(
-        steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
-        rows, chunks, column_tiles, parts, sums_pitch, counters,
+        steps, lengths, batch, hidden, width, pitch, dy_step, dy_row, first, second, units,
+        group_rows, rows, chunks, column_tiles, parts, sums_pitch, heads, counters,
     ):  # fmt: skip
-        reverse, w_hh, _, _, _, _, _, _, dhg, _, _ = of_direction(first, second)
+        reverse, w_hh, _, _, _, _, _, _, dhg, _, _ = of_direction(first, second, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter, depth = element(0), own_counter(), gate_count * pitch
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         a = column_tiles * COLUMNS * chunks * column_words
         sums = a + rows * chunks * row_words
-        slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
-        load(shared, 0, w_hh, hidden, pitch, first_unit, units, chunks)
+        slot_size, carry_plane = batch * heads * pitch, batch * width
+        plane = (steps + 1) * slot_size
+        of_head = own_head(heads) * gate_count * hidden * hidden
+        load(shared, 0, w_hh, of_head, hidden, pitch, first_unit, units, chunks)
         cuda.syncthreads()
 
         for step in range(steps + 1):
@@ -105,26 +108,29 @@ def persistent_backward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before * slot_size, after * slot_size
             for b0 in range(first_row, last_row, rows):
-                _, _, extras, dy, history, tape, carry, _, dhg, _, _ = of_direction(first, second)
-                b = b0 + row
+                _, _, extras, dy, history, tape, carry, _, dhg, _, _ = of_direction(
+                    first, second, heads
+                )
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
-                at, carry_at = b * pitch + j, b * hidden + j
-                gates_at = (t * batch + b) * depth + j
+                head_row, of_all = b * heads + head, head * hidden + j
+                at, carry_at = head_row * pitch + j, head_row * hidden + j
+                tape_at = (t * batch * heads + head_row) * saved_count * hidden + j
                 end = lengths[b] if mine else 0
                 # Fetched before the wait, to arrive during it.
                 saved, state, following, dnew, more = read(
-                    nothing, mine, step < steps, t < end, t, b, j, carry, carry_at, carry_plane,
-                    tape, (t * batch + b) * saved_count * hidden + j, hidden, history, old + at,
-                    new + at, plane, extras, dy, t * dy_step + b * dy_row + j,
+                    nothing, mine, step < steps, t < end, t, b, of_all, carry, carry_at,
+                    carry_plane, tape, tape_at, hidden, history, old + at, new + at, plane, extras,
+                    dy, t * dy_step + b * dy_row + of_all,
                 )  # fmt: skip
                 through = nothing
                 if step:
                     if b0 == first_row:
                         wait(counters, counter, step * cuda.gridDim.x)
                     count = min(rows, last_row - b0)
-                    start = (later * batch + b0) * depth
+                    start = ((later * batch + b0) * heads + head) * depth
                     product(
-                        dhg, start, count, depth, depth, shared, 0, a, sums, rows, chunks,
+                        dhg, start, count, heads * depth, depth, shared, 0, a, sums, rows, chunks,
                         column_tiles, parts, sums_pitch,
                     )  # fmt: skip
                     if mine:
@@ -134,7 +140,10 @@ def persistent_backward(cell, tile_rows, dtype):
                         )
                 if not mine:
                     continue
-                _, _, _, _, _, _, carry, dxg, dhg, dweights, _ = of_direction(first, second)
+                _, _, _, _, _, _, carry, dxg, dhg, dweights, _ = of_direction(first, second, heads)
+                head = own_head(heads)
+                carry_at = (b * heads + head) * hidden + j
+                gates_at = ((t * batch + b) * heads + head) * depth + j
                 if step == steps or t >= end:
                     carry[carry_at] = dnew[0] + through
                     if step < steps:
@@ -148,8 +157,8 @@ def persistent_backward(cell, tile_rows, dtype):
                 if apart:
                     put_gates(dhg, gates_at, pitch, dh)
                 put_states(carry, carry_at, carry_plane, dstate)
-                weights_at = (t * batch + b) * weight_count * hidden + j
-                put_weights(dweights, weights_at, hidden, by_weights)
+                weights_at = (t * batch + b) * weight_count * width + head * hidden + j
+                put_weights(dweights, weights_at, width, by_weights)
             if step < steps:
                 arrive(counters, counter)
 

@@ -1,9 +1,10 @@
 """All steps forward in one cooperative launch, for any one-phase cell.
 
 Layouts as in `forward`, but the states' rows are padded with zeros to a multiple of 16 bytes:
-history (S, slots, B, pitch). Nothing else is exchanged between blocks than the history's hidden
-states: a slot is written by one step and read by the next, with one barrier in between. With
-two slots that is enough too: who writes a slot anew has waited for all who read it.
+history (S, slots, B, heads, pitch). Nothing else is exchanged between blocks, those of one head,
+than the history's hidden states: a slot is written by one step and read by the next, with one
+barrier in between. With two slots that is enough too: who writes a slot anew has waited for all
+who read it.
 """
 
 from functools import cache
@@ -24,6 +25,7 @@ from .persistent_phase import (
     load_gates,
     of_direction,
     own_counter,
+    own_head,
     own_units,
     phase_product,
 )
@@ -36,7 +38,7 @@ def forward_types(cell, dtype):
     """The types of a forward kernel's arguments; which are float32 of 16 bits: see `forward`."""
     f, s, i = floats(dtype), floats(working(dtype)), INTEGER
     own = types.Tuple((i, f, f, f, f, types_of_extras(cell, dtype), s, f, s, f, s))
-    return (i, INTEGERS, i, i, i, i, i, i, i, own, own, *(i,) * 7, COUNTERS)
+    return (i, INTEGERS, *(i,) * 8, own, own, *(i,) * 8, COUNTERS)
 
 
 @cache
@@ -72,8 +74,9 @@ def finish_step(cell):
 
 @cache
 def persistent_forward(cell, tile_rows, dtype):
-    """The kernel of a cell. The grid is (blocks of units, groups of sequences, directions).
+    """The kernel of a cell. The grid is (blocks of units, groups of sequences, directions × heads).
 
+    hidden, width : units of a head and of all heads
     units, group_rows : hidden units and sequences of a block
     rows : sequences of one pass of the block, a multiple of `tile_rows`
     chunks, column_tiles, parts : of the product: of its depth, of its columns, of its chunks
@@ -94,10 +97,10 @@ def persistent_forward(cell, tile_rows, dtype):
     gate_count, saved_count, element = cell.gates, cell.saved, ELEMENTS[dtype]
 
     def forward(
-        steps, lengths, batch, hidden, pitch, slots, y_step, y_row, keep, first, second, units,
-        group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
+        steps, lengths, batch, hidden, width, pitch, slots, y_step, y_row, keep, first, second,
+        units, group_rows, rows, chunks, column_tiles, parts, sums_pitch, heads, counters,
     ):  # fmt: skip
-        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter = element(0), own_counter()
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
@@ -105,8 +108,9 @@ def persistent_forward(cell, tile_rows, dtype):
         sums = a + rows * chunks * row_words
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
-        slot_size, plane = batch * pitch, slots * batch * pitch
-        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks)
+        slot_size = batch * heads * pitch
+        plane = slots * slot_size
+        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks)
         cuda.syncthreads()
 
         for step in range(steps):
@@ -114,34 +118,37 @@ def persistent_forward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before % slots * slot_size, after % slots * slot_size
             for b0 in range(first_row, last_row, rows):
-                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second)
-                b = b0 + row
+                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second, heads)
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
-                at = b * pitch + j
+                at, of_all = (b * heads + head) * pitch + j, head * hidden + j
                 x, state, end = no_gates(nothing), no_states(nothing), 0
                 h, more = x, no_extras(nothing)
                 if mine:  # fetched before the wait, to arrive during it
-                    x = gates(xg, (t * batch + b) * gate_count * hidden + j, hidden)
+                    x = gates(xg, (t * batch + b) * gate_count * width + of_all, width)
                     x = plus(x, gates(shared, bias_x + unit, units))
                     state, end = states(history, old + at, plane), lengths[b]
-                    more = extra(extras, t, b, j)
+                    more = extra(extras, t, b, of_all)
                 if step and b0 == first_row:
                     wait(counters, counter, step * cuda.gridDim.x)
-                count = min(rows, last_row - b0)
+                count, start = min(rows, last_row - b0), old + (b0 * heads + head) * pitch
                 product(
-                    history, old + b0 * pitch, count, pitch, pitch, shared, 0, a, sums, rows,
-                    chunks, column_tiles, parts, sums_pitch,
+                    history, start, count, heads * pitch, pitch, shared, 0, a, sums, rows, chunks,
+                    column_tiles, parts, sums_pitch,
                 )  # fmt: skip
                 if mine:
                     h = gates(shared, bias_h + unit, units)
                     sums_at = sums + row * sums_pitch + unit
                     h = plus_sums(h, shared, sums_at, parts, rows * sums_pitch, units)
                 values, saved = function(x, h, state, (), more)
-                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second)
+                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second, heads)
+                head = own_head(heads)
+                y_at = t * y_step + b * y_row + head * hidden + j
+                tape_at = ((t * batch + b) * heads + head) * saved_count * hidden + j
                 finish(
                     mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
-                    history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,
-                    (t * batch + b) * saved_count * hidden + j, hidden, counters, counter,
+                    history, new + (b * heads + head) * pitch + j, plane, y, y_at, keep, tape,
+                    tape_at, hidden, counters, counter,
                 )  # fmt: skip
 
     identity = f"persistent_forward {text_of_cell(cell)} {tile_rows} {dtype}"

@@ -1,9 +1,9 @@
 """All steps backward in one cooperative launch, for any two-phase cell: two barriers a step.
 
-As in `persistent_backward`. Blocks exchange the gates' gradients dg (T, B, G, pitch): the late
-ones of a step, whose product with the late weights gives the early ones, and those, whose
-product with the early weights the step before waits for. carried (B, K, H) only passes from a
-thread to itself.
+As in `persistent_backward`. Blocks exchange the gates' gradients dg (T, B, heads, G, pitch): the
+late ones of a step, whose product with the late weights gives the early ones, and those, whose
+product with the early weights the step before waits for. carried (B heads, K, hidden) only passes
+from a thread to itself.
 """
 
 from functools import cache
@@ -24,6 +24,7 @@ from .persistent_phase import (
     load_units,
     of_direction,
     own_counter,
+    own_head,
     own_units,
     phase_product,
 )
@@ -55,10 +56,10 @@ def persistent_late_backward(cell, tile_rows, dtype):
     element = ELEMENTS[dtype]
 
     def backward(
-        steps, lengths, batch, hidden, pitch, dy_step, dy_row, first, second, units, group_rows,
-        rows, chunks, column_tiles, parts, sums_pitch, counters,
+        steps, lengths, batch, hidden, width, pitch, dy_step, dy_row, first, second, units,
+        group_rows, rows, chunks, column_tiles, parts, sums_pitch, heads, counters,
     ):  # fmt: skip
-        reverse, w_hh, _, _, _, _, _, _, _, _, _ = of_direction(first, second)
+        reverse, w_hh, _, _, _, _, _, _, _, _, _ = of_direction(first, second, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
@@ -71,9 +72,11 @@ def persistent_late_backward(cell, tile_rows, dtype):
         w_late, a = early_chunks * column_chunks, (early_chunks + late_chunks) * column_chunks
         sums = a + rows * chunks * row_words
         sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
-        slot_size, plane, carry_plane = batch * pitch, (steps + 1) * batch * pitch, batch * hidden
-        load_early(shared, 0, w_hh, hidden, pitch, first_unit, units, early_chunks)
-        load_late(shared, w_late, w_hh, hidden, pitch, first_unit, units, late_chunks)
+        slot_size, carry_plane = batch * heads * pitch, batch * width
+        plane = (steps + 1) * slot_size
+        of_head = own_head(heads) * gate_count * hidden * hidden
+        load_early(shared, 0, w_hh, of_head, hidden, pitch, first_unit, units, early_chunks)
+        load_late(shared, w_late, w_hh, of_head, hidden, pitch, first_unit, units, late_chunks)
         cuda.syncthreads()
 
         for step in range(steps + 1):
@@ -82,25 +85,28 @@ def persistent_late_backward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before * slot_size, after * slot_size
             for b0 in range(first_row, last_row, rows):
-                _, _, extras, dy, history, tape, carry, dg, _, _, _ = of_direction(first, second)
-                b = b0 + row
+                _, _, extras, dy, history, tape, carry, dg, _, _, _ = of_direction(
+                    first, second, heads
+                )
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
-                at, carry_at = b * pitch + j, b * hidden + j
-                late_at = (t * batch + b) * depth + early_depth + j
+                head_row, of_all = b * heads + head, head * hidden + j
+                at, carry_at = head_row * pitch + j, head_row * hidden + j
+                tape_at = (t * batch * heads + head_row) * saved_count * hidden + j
                 end = lengths[b] if mine else 0
                 # Fetched before the wait, to arrive during it.
                 saved, state, following, dnew, more = read(
-                    nothing, mine, step < steps, t < end, t, b, j, carry, carry_at, carry_plane,
-                    tape, (t * batch + b) * saved_count * hidden + j, hidden, history, old + at,
-                    new + at, plane, extras, dy, t * dy_step + b * dy_row + j,
+                    nothing, mine, step < steps, t < end, t, b, of_all, carry, carry_at,
+                    carry_plane, tape, tape_at, hidden, history, old + at, new + at, plane, extras,
+                    dy, t * dy_step + b * dy_row + of_all,
                 )  # fmt: skip
                 if step:
                     if b0 == first_row:
                         wait(counters, counter, 2 * step * blocks)
                     product(
-                        dg, (later * batch + b0) * depth, min(rows, last_row - b0), depth,
-                        early_depth, shared, 0, a, sums, rows, early_chunks, column_tiles, parts,
-                        sums_pitch,
+                        dg, ((later * batch + b0) * heads + head) * depth,
+                        min(rows, last_row - b0), heads * depth, early_depth, shared, 0, a, sums,
+                        rows, early_chunks, column_tiles, parts, sums_pitch,
                     )  # fmt: skip
                     if mine:
                         (through,) = plus_sums(
@@ -109,7 +115,10 @@ def persistent_late_backward(cell, tile_rows, dtype):
                         dnew = (through,) + dnew[1:]
                 if not mine:
                     continue
-                _, _, _, _, _, _, carry, dg, _, _, carried = of_direction(first, second)
+                _, _, _, _, _, _, carry, dg, _, _, carried = of_direction(first, second, heads)
+                head_row = b * heads + own_head(heads)
+                carry_at = head_row * hidden + j
+                late_at = (t * batch * heads + head_row) * depth + early_depth + j
                 if step == steps or t >= end:
                     carry[carry_at] = dnew[0]
                     if step < steps:
@@ -117,34 +126,41 @@ def persistent_late_backward(cell, tile_rows, dtype):
                     continue
                 da, passed, dstate, _ = function(saved, state, following, dnew, more)
                 put_late(dg, late_at, pitch, da)
-                put_carries(carried, b * carried_count * hidden + j, hidden, passed)
+                put_carries(carried, head_row * carried_count * hidden + j, hidden, passed)
                 put_states(carry, carry_at, carry_plane, dstate)
             if step == steps:
                 break
             arrive(counters, counter)
 
             for b0 in range(first_row, last_row, rows):
-                _, _, extras, _, history, tape, _, dg, _, _, carried = of_direction(first, second)
-                b = b0 + row
+                _, _, extras, _, history, tape, _, dg, _, _, carried = of_direction(
+                    first, second, heads
+                )
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
-                carry_at, early_at = b * hidden + j, (t * batch + b) * depth + j
+                head_row, of_all = b * heads + head, head * hidden + j
+                at = head_row * pitch + j
+                tape_at = (t * batch * heads + head_row) * saved_count * hidden + j
                 saved, state, more = no_saves(nothing), no_states(nothing), no_extras(nothing)
                 passed, end = no_carries(nothing), 0
                 if mine:
-                    saved = saves(tape, (t * batch + b) * saved_count * hidden + j, hidden)
-                    state, end = states(history, old + b * pitch + j, plane), lengths[b]
-                    passed = carries(carried, b * carried_count * hidden + j, hidden)
-                    more = extra(extras, t, b, j)
+                    saved = saves(tape, tape_at, hidden)
+                    state, end = states(history, old + at, plane), lengths[b]
+                    passed = carries(carried, head_row * carried_count * hidden + j, hidden)
+                    more = extra(extras, t, b, of_all)
                 if b0 == first_row:
                     wait(counters, counter, (2 * step + 1) * blocks)
                 product(
-                    dg, (t * batch + b0) * depth + early_depth, min(rows, last_row - b0), depth,
-                    late_depth, shared, w_late, a, sums, rows, late_chunks, column_tiles, parts,
-                    sums_pitch,
+                    dg, ((t * batch + b0) * heads + head) * depth + early_depth,
+                    min(rows, last_row - b0), heads * depth, late_depth, shared, w_late, a, sums,
+                    rows, late_chunks, column_tiles, parts, sums_pitch,
                 )  # fmt: skip
                 if not mine:
                     continue
-                _, _, _, _, _, _, carry, dg, _, _, _ = of_direction(first, second)
+                _, _, _, _, _, _, carry, dg, _, _, _ = of_direction(first, second, heads)
+                head_row = b * heads + own_head(heads)
+                carry_at = head_row * hidden + j
+                early_at = (t * batch * heads + head_row) * depth + j
                 if t >= end:
                     put_early(dg, early_at, pitch, no_early(nothing))
                     continue

@@ -1,9 +1,9 @@
 """All steps forward in one cooperative launch, for any two-phase cell: two barriers a step.
 
 As in `persistent_forward`; the late gates' weights stand in shared memory behind the early ones.
-What the early gates make of the hidden states, gated (T or 1, B, pitch), is exchanged between
-blocks too. Each is written in one phase and read in the next, and written anew by blocks that
-have waited for all who read it; kept (B, K, H) only passes from a thread to itself.
+What the early gates make of the hidden states, gated (T or 1, B, heads, pitch), is exchanged
+between blocks too. Each is written in one phase and read in the next, and written anew by blocks
+that have waited for all who read it; kept (B heads, K, hidden) only passes from a thread to itself.
 """
 
 from functools import cache
@@ -24,6 +24,7 @@ from .persistent_phase import (
     load_gates,
     of_direction,
     own_counter,
+    own_head,
     own_units,
     phase_product,
 )
@@ -52,10 +53,10 @@ def persistent_late_forward(cell, tile_rows, dtype):
     element = ELEMENTS[dtype]
 
     def forward(
-        steps, lengths, batch, hidden, pitch, slots, y_step, y_row, keep, first, second, units,
-        group_rows, rows, chunks, column_tiles, parts, sums_pitch, counters,
+        steps, lengths, batch, hidden, width, pitch, slots, y_step, y_row, keep, first, second,
+        units, group_rows, rows, chunks, column_tiles, parts, sums_pitch, heads, counters,
     ):  # fmt: skip
-        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second)
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
         nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
@@ -66,8 +67,9 @@ def persistent_late_forward(cell, tile_rows, dtype):
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
         sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
-        slot_size, plane = batch * pitch, slots * batch * pitch
-        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks)
+        slot_size = batch * heads * pitch
+        plane = slots * slot_size
+        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks)
         cuda.syncthreads()
 
         for step in range(steps):
@@ -76,58 +78,69 @@ def persistent_late_forward(cell, tile_rows, dtype):
             old, new = before % slots * slot_size, after % slots * slot_size
             gated_at = t * slot_size if keep else 0
             for b0 in range(first_row, last_row, rows):
-                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second)
-                b = b0 + row
+                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second, heads)
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
+                at, of_all = (b * heads + head) * pitch + j, head * hidden + j
                 x, state, more = no_early(nothing), no_states(nothing), no_extras(nothing)
                 if mine:  # fetched before the wait, to arrive during it
-                    x = early(xg, (t * batch + b) * gate_count * hidden + j, hidden)
+                    x = early(xg, (t * batch + b) * gate_count * width + of_all, width)
                     x = plus_early(x, early(shared, bias_x + unit, units))
-                    state = states(history, old + b * pitch + j, plane)
-                    more = extra(extras, t, b, j)
+                    state = states(history, old + at, plane)
+                    more = extra(extras, t, b, of_all)
                 if step and b0 == first_row:
                     wait(counters, counter, 2 * step * blocks)
+                count, start = min(rows, last_row - b0), old + (b0 * heads + head) * pitch
                 early_product(
-                    history, old + b0 * pitch, min(rows, last_row - b0), pitch, pitch, shared, 0,
-                    a, sums, rows, chunks, early_tiles, parts, sums_pitch,
+                    history, start, count, heads * pitch, pitch, shared, 0, a, sums, rows, chunks,
+                    early_tiles, parts, sums_pitch,
                 )  # fmt: skip
                 if mine:
                     h = early(shared, bias_h + unit, units)
                     h = early_sums(h, shared, sums_at, parts, part_pitch, units)
                     value, passed = gate(x, h, state, more)
-                    _, _, _, _, _, _, _, _, _, gated, kept = of_direction(first, second)
-                    gated[gated_at + b * pitch + j] = value
-                    keeps(kept, b * kept_count * hidden + j, hidden, passed)
+                    _, _, _, _, _, _, _, _, _, gated, kept = of_direction(first, second, heads)
+                    head_row = b * heads + own_head(heads)
+                    gated[gated_at + head_row * pitch + j] = value
+                    keeps(kept, head_row * kept_count * hidden + j, hidden, passed)
             arrive(counters, counter)
 
             for b0 in range(first_row, last_row, rows):
-                _, xg, _, _, _, extras, history, _, _, gated, kept = of_direction(first, second)
-                b = b0 + row
+                _, xg, _, _, _, extras, history, _, _, gated, kept = of_direction(
+                    first, second, heads
+                )
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
-                at = b * pitch + j
+                at, of_all = (b * heads + head) * pitch + j, head * hidden + j
                 x, state, more, end = no_late(nothing), no_states(nothing), no_extras(nothing), 0
                 h, passed = x, no_kept(nothing)
                 if mine:
-                    x = late(xg, ((t * batch + b) * gate_count + early_count) * hidden + j, hidden)
+                    x_at = ((t * batch + b) * gate_count + early_count) * width + of_all
+                    x = late(xg, x_at, width)
                     x = plus_late(x, late(shared, bias_x + early_units + unit, units))
                     state, end = states(history, old + at, plane), lengths[b]
-                    passed = kept_values(kept, b * kept_count * hidden + j, hidden)
-                    more = extra(extras, t, b, j)
+                    kept_at = (b * heads + head) * kept_count * hidden + j
+                    passed = kept_values(kept, kept_at, hidden)
+                    more = extra(extras, t, b, of_all)
                 if b0 == first_row:
                     wait(counters, counter, (2 * step + 1) * blocks)
+                count, start = min(rows, last_row - b0), gated_at + (b0 * heads + head) * pitch
                 late_product(
-                    gated, gated_at + b0 * pitch, min(rows, last_row - b0), pitch, pitch, shared,
-                    w_late, a, sums, rows, chunks, late_tiles, parts, sums_pitch,
+                    gated, start, count, heads * pitch, pitch, shared, w_late, a, sums, rows,
+                    chunks, late_tiles, parts, sums_pitch,
                 )  # fmt: skip
                 if mine:
                     h = late(shared, bias_h + early_units + unit, units)
                     h = late_sums(h, shared, sums_at, parts, part_pitch, units)
                 values, saved = function(x, h, state, passed, more)
-                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second)
+                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second, heads)
+                head = own_head(heads)
+                y_at = t * y_step + b * y_row + head * hidden + j
+                tape_at = ((t * batch + b) * heads + head) * saved_count * hidden + j
                 finish(
                     mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
-                    history, new + at, plane, y, t * y_step + b * y_row + j, keep, tape,
-                    (t * batch + b) * saved_count * hidden + j, hidden, counters, counter,
+                    history, new + (b * heads + head) * pitch + j, plane, y, y_at, keep, tape,
+                    tape_at, hidden, counters, counter,
                 )  # fmt: skip
 
     identity = f"persistent_late_forward {text_of_cell(cell)} {tile_rows} {dtype}"

@@ -3,31 +3,38 @@
 from functools import cache
 
 from .device import cuda, inlined
-from .intrinsics import WARP, direction
+from .intrinsics import WARP, block_z
 from .persistent_block import COLUMNS, THREADS, WARPS
 from .preparing import COUNTER_PITCH
 from .tuples import add, gather
 
 
 @inlined
-def of_direction(first, second):
+def of_direction(first, second, heads):
     """What belongs to the direction that the block works on.
 
     Asked for where it is used, and again behind a product: so that no registers hold it meanwhile.
     """
-    return first if direction() == 0 else second
+    return first if block_z() < heads else second
+
+
+@inlined
+def own_head(heads):
+    """The head that the block works on; asked for as `of_direction` is."""
+    z = block_z()
+    return z if z < heads else z - heads
 
 
 @inlined
 def own_counter():
-    """Where the counter of the block's direction and sequences is."""
+    """Where the counter of the block's direction, head and sequences is."""
     return (cuda.blockIdx.z * cuda.gridDim.y + cuda.blockIdx.y) * COUNTER_PITCH
 
 
 @inlined
 def own_units(units, group_rows, batch):
     """(unit and row of a pass that the thread has; the block's first unit, first row and the row
-    after its last; the thread's unit of all)."""
+    after its last; the thread's unit of the head)."""
     unit, row = cuda.threadIdx.x % units, cuda.threadIdx.x // units
     first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
     last_row = min(first_row + group_rows, batch)
@@ -38,25 +45,27 @@ def own_units(units, group_rows, batch):
 def load_gates(gate_count, tiles):
     """A function by which the block brings its units' weights and biases to shared memory.
 
-    (shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks): a column for
-    each gate and unit, its states' weights along the depth, those of all gates from 0 on.
+    (shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks): a column
+    for each gate and unit, its states' weights along the depth, those of all gates from 0 on.
     """
     place, depth_of_chunk = tiles.place_weight(), tiles.chunk
 
     @inlined
-    def load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, first_unit, units, chunks):
-        thread, nothing = cuda.threadIdx.x, type(w_hh[0])(0)
+    def load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks):
+        thread, nothing, head = cuda.threadIdx.x, type(w_hh[0])(0), own_head(heads)
         for column in range(thread // WARP, gate_count * units, WARPS):
             gate, u = column // units, first_unit + column % units
             for k in range(thread % WARP, chunks * depth_of_chunk, WARP):
                 inside = u < hidden and k < hidden
-                weight = w_hh[(gate * hidden + u) * hidden + k] if inside else nothing
+                row = (gate * heads + head) * hidden + u
+                weight = w_hh[row * hidden + k] if inside else nothing
                 place(shared, 0, column, k, chunks, weight)
         for i in range(thread, gate_count * units, THREADS):
             gate, u = i // units, first_unit + i % units
             if u < hidden:
-                shared[bias_x + i] = b_ih[gate * hidden + u]
-                shared[bias_h + i] = b_hh[gate * hidden + u]
+                row = (gate * heads + head) * hidden + u
+                shared[bias_x + i] = b_ih[row]
+                shared[bias_h + i] = b_hh[row]
 
     return load
 
@@ -65,20 +74,21 @@ def load_gates(gate_count, tiles):
 def load_units(first_gate, gate_count, tiles):
     """A function by which the block brings what its units give to gates to shared memory.
 
-    (shared, at, w_hh, hidden, pitch, first_unit, units, chunks): from `at` on a column for each
-    unit, along the depth the weights of `gate_count` gates' units, `pitch` for each gate.
+    (shared, at, w_hh, first, hidden, pitch, first_unit, units, chunks): from `at` on a column for
+    each unit, along the depth the weights of `gate_count` gates' units, `pitch` for each gate;
+    the head's weights begin at w_hh[first].
     """
     place, depth_of_chunk = tiles.place_weight(), tiles.chunk
 
     @inlined
-    def load(shared, at, w_hh, hidden, pitch, first_unit, units, chunks):
+    def load(shared, at, w_hh, first, hidden, pitch, first_unit, units, chunks):
         thread, nothing = cuda.threadIdx.x, type(w_hh[0])(0)
         for column in range(thread % COLUMNS, units, COLUMNS):
             u = first_unit + column
             for k in range(thread // COLUMNS, chunks * depth_of_chunk, THREADS // COLUMNS):
                 gate, source = k // pitch, k % pitch
                 inside = u < hidden and source < hidden and gate < gate_count
-                index = ((first_gate + gate) * hidden + source) * hidden + u
+                index = first + ((first_gate + gate) * hidden + source) * hidden + u
                 place(shared, at, column, k, chunks, w_hh[index] if inside else nothing)
 
     return load

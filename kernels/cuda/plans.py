@@ -74,6 +74,7 @@ class Plan:
     parts: int
     sums_pitch: int
     directions: int
+    heads: int
     shared_bytes: int
     cycles: float
 
@@ -82,16 +83,16 @@ class Plan:
         """The last arguments of the kernels, but for the counters."""
         return (
             self.units, self.group_rows, self.rows, self.chunks, self.column_tiles, self.parts,
-            self.sums_pitch,
+            self.sums_pitch, self.heads,
         )  # fmt: skip
 
     @property
     def counters(self):
-        return self.groups * self.directions
+        return self.groups * self.heads * self.directions
 
     @property
     def block_count(self):
-        return self.blocks * self.groups * self.directions
+        return self.blocks * self.counters
 
     @property
     def passes(self):
@@ -107,24 +108,25 @@ def padded(hidden, dtype):
     return _up(hidden, lanes_of(dtype))
 
 
-def persistent_plan(gates, hidden, batch, dtype, device, backward, late=0, directions=1):
+def persistent_plan(gates, hidden, batch, dtype, device, backward, late=0, directions=1, heads=1):
     """The fastest plan by the model, or None if the weights do not fit on the chip.
 
-    `late` of the gates have a phase of their own; `directions` share the device.
+    `late` of the gates have a phase of their own; `directions`, and in each of them `heads` of
+    `hidden` units, share the device.
     """
-    plans = ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions)
+    plans = ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions, heads)
     return plans[0] if plans else None
 
 
 @lru_cache(maxsize=4096)
-def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions):
+def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions, heads):
     """The fastest `MOST_RANKED` plans by the model, the fastest first."""
     found = []
     if not device.cooperative:
         return found
     for units in _UNITS:
         blocks = -(-hidden // units)
-        most_groups = min(device.multiprocessors // (blocks * directions), batch)
+        most_groups = min(device.multiprocessors // (blocks * directions * heads), batch)
         if units > _up(hidden, _UNITS[0]):
             break
         for group_rows in sorted({-(-batch // groups) for groups in range(1, most_groups + 1)}):
@@ -133,6 +135,7 @@ def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions
                     plan = plan_of(
                         gates, hidden, batch, dtype, device, backward,
                         units, group_rows, tile_rows, parts, late=late, directions=directions,
+                        heads=heads,
                     )  # fmt: skip
                     if plan:
                         found.append(plan)
@@ -141,7 +144,7 @@ def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions
 
 def plan_of(
     gates, hidden, batch, dtype, device, backward, units, group_rows, tile_rows, parts,
-    most_rows=THREADS, late=0, directions=1,
+    most_rows=THREADS, late=0, directions=1, heads=1,
 ):  # fmt: skip
     """The plan of these sizes with as few passes as fit, of up to `most_rows`; or None."""
     tiles = Tiles(tile_rows, dtype)
@@ -176,7 +179,7 @@ def plan_of(
     shared_bytes = (weights + rows * row_size + biases) * tiles.word_bytes
     return Plan(
         tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, chunks,
-        column_tiles, parts, sums_pitch, directions, shared_bytes, cycles,
+        column_tiles, parts, sums_pitch, directions, heads, shared_bytes, cycles,
     )  # fmt: skip
 
 
@@ -212,10 +215,10 @@ def persistent_seconds(plan, steps, device):
     return LAUNCH_SECONDS + (weights + steps * plan.cycles) / (1e9 * device.gigahertz)
 
 
-def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
+def stepwise_seconds(gates, hidden, batch, dtype, steps, device, heads=1):
     """Modelled time of a sequence, one launch a step, whose tiles of 32 units × 8 sequences
     wait for a slice of the weights at a time."""
-    blocks = -(-hidden // 32) * -(-batch // 8)
+    blocks = -(-hidden // 32) * -(-batch // 8) * heads
     rounds = -(-blocks // device.multiprocessors)
     accesses = 8 * hidden * (gates + 1) * working(dtype).itemsize / 4
     waits = -(-hidden // 32) * (L2_TRIP + 60)
@@ -223,12 +226,14 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device):
     return steps * max(LAUNCH_SECONDS, step)
 
 
-def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1, heads=1):
     """(forward plan, backward plan or, without `keep`, None), or None if it cannot be."""
     if cell.normalised:  # which a block's hidden units could not be by themselves
         return None
     plans = [
-        persistent_plan(cell.gates, hidden, batch, dtype, device, backward, cell.late, directions)
+        persistent_plan(
+            cell.gates, hidden, batch, dtype, device, backward, cell.late, directions, heads
+        )
         for backward in (False, True)[: 1 + keep]
     ]
     if any(plan is None or not _counts(cell, steps, plan) for plan in plans):
@@ -241,14 +246,14 @@ def _counts(cell, steps, plan):
     return steps * (2 if cell.late else 1) * plan.blocks < 2**32
 
 
-def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
+def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1, heads=1):
     """All that is worth timing, as `choose` returns it: the stepwise schedule, a few plans."""
     found = [None]
     if cell.normalised:
         return found
     for together in sorted({directions, 1}):
         ways = [
-            ranked_plans(cell.gates, hidden, batch, dtype, device, way, cell.late, together)
+            ranked_plans(cell.gates, hidden, batch, dtype, device, way, cell.late, together, heads)
             for way in (False, True)[: 1 + keep]
         ]
         for plans in zip(*ways):
@@ -257,19 +262,19 @@ def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1):
     return found
 
 
-def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1):
+def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1, heads=1):
     """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
 
     The second is None without `keep`. `wanted`: "stepwise", "persistent" (if it can be) or
     "auto" (if it can be and the model expects it to be faster). Two `directions` are run by one
-    launch, or one after the other by plans of one direction.
+    launch, or one after the other by plans of one direction. `hidden` are the units of each head.
     """
     if wanted == "stepwise":
         return None
-    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device)
+    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device, heads)
     best, least = None, stepwise * directions * (1 + keep) if wanted == "auto" else float("inf")
     for together in {directions, 1}:
-        plans = persistent_plans(cell, hidden, batch, steps, dtype, keep, device, together)
+        plans = persistent_plans(cell, hidden, batch, steps, dtype, keep, device, together, heads)
         if plans:
             seconds = sum(persistent_seconds(plan, steps, device) for plan in plans if plan)
             seconds *= directions / together

@@ -56,7 +56,7 @@ def project_back_step(dtype):
         b = cuda.blockIdx.y * ROWS + cuda.threadIdx.y
         p = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
         present = b < batch
-        through = product(later, b * pitch, w_hh, outputs, depth, present)
+        through = product(later, b * pitch, w_hh, 0, outputs, depth, present)
         if not present or p >= outputs:
             return
         at = b * outputs + p

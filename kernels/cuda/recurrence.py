@@ -49,12 +49,16 @@ class Recurrence:
     normalised cell with gain_ih, gain_hh (G H,) besides. After those stand in `grads` the ones of
     the cell's own weights. `extras` is a tuple of contiguous arrays (H,), (B, H) or (T, B, H), the
     cell's own weights first.
+
+    Units lie head after head, of which there is one but in a `HeadedRecurrence`: a row of H
+    numbers is as many rows of `of_head` numbers, which a schedule may pad.
     """
 
-    def __init__(self, cell, input_size, hidden_size, dtype):
-        self.cell, self.inputs, self.hidden = cell, input_size, hidden_size
+    def __init__(self, cell, input_size, hidden_size, dtype, heads=1):
+        self.cell, self.inputs, self.hidden, self.heads = cell, input_size, hidden_size, heads
         self.dtype, self._states_dtype = np.dtype(dtype), working(dtype)
-        self._early = (cell.gates - cell.late) * hidden_size  # rows of the early gates' weights
+        self.of_head = hidden_size // heads
+        self._early = (cell.gates - cell.late) * self.of_head  # rows of a head's early gates
 
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
@@ -69,7 +73,7 @@ class Recurrence:
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
         plans = schedules.plans_here(
-            cell, hidden, batch, steps, self.dtype, keep, directions_here()
+            cell, self.of_head, batch, steps, self.dtype, keep, directions_here(), self.heads
         )
         xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
         multiply_rows(x, w_ih, xg)
@@ -78,14 +82,16 @@ class Recurrence:
             input_norm.normalise(xg)
         kept_steps, slots = (steps, steps + 1) if keep else (1, 2)
         first, last = (steps % slots, 0) if reverse else (0, steps % slots)
-        history = self._rows((cell.states, slots, batch), plans, self._states_dtype)
+        rows = batch * self.heads
+        history = self._rows((cell.states, slots, rows), plans, self._states_dtype)
         saved = None
         if keep:
-            saved = cupy.empty((steps, batch, cell.saved, hidden), self._states_dtype)
-        gated = self._rows((kept_steps, batch), plans) if cell.late else None
+            saved = cupy.empty((steps, rows, cell.saved, self.of_head), self._states_dtype)
+        gated = self._rows((kept_steps, rows), plans) if cell.late else None
         kept = self._passed(batch, cell.kept, self._states_dtype)
-        scratch = Scratch(plans[0].counters if plans else 0, batch, lengths)
-        prepare(self.dtype, state, history, first, scratch, steps if lengths is None else 0)
+        scratch = Scratch(plans[0].counters if plans else 0, rows, lengths)
+        given = self._head_rows(state)
+        prepare(self.dtype, given, history, first, scratch, steps if lengths is None else 0)
         run = (
             scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept,
         )  # fmt: skip
@@ -93,9 +99,7 @@ class Recurrence:
             persistent.run_forward(cell, plans[0], *run)
         else:
             stepwise.run_forward(cell, *run, hidden_norm)
-        final = history[:, last]
-        final = final if final.shape[2] == hidden else final[:, :, :hidden]
-        final = self._rounded(final)
+        final = self._states(history[:, last], batch)
         if not keep:
             return final, None
         ragged = lengths is not None
@@ -107,7 +111,7 @@ class Recurrence:
 
         It writes y, and the new state (S, B, H) in place of the old.
         """
-        return Stepper(self.cell, state)
+        return Stepper(self.cell, state, self.heads)
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
@@ -117,17 +121,18 @@ class Recurrence:
         the initial state.
         """
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
-        dxg = self._rows((steps, batch, cell.gates), tape.plan)
-        dhg = self._rows((steps, batch, cell.gates), tape.plan) if cell.apart else dxg
+        rows = batch * self.heads
+        dxg = self._rows((steps, rows, cell.gates), tape.plan)
+        dhg = self._rows((steps, rows, cell.gates), tape.plan) if cell.apart else dxg
         dproducts, by_gain = dhg, None
         if cell.normalised:
             dproducts, by_gain = cupy.empty_like(dxg), cupy.empty_like(dxg)
-        carry = cupy.empty((cell.states, 1, batch, self.hidden), self._states_dtype)
+        carry = cupy.empty((cell.states, 1, rows, self.of_head), self._states_dtype)
         ones = cupy.empty((1, steps * batch), self.dtype)
         dweights = self._passed(steps * batch, len(cell.weights), self.dtype)
         scratch = Scratch(tape.plan.counters if tape.plan else 0)
         scratch.ends = tape.scratch.ends
-        prepare(self.dtype, dstate, carry, 0, scratch, ones=ones)
+        prepare(self.dtype, self._head_rows(dstate), carry, 0, scratch, ones=ones)
         self._run_back(
             scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts, by_gain
         )
@@ -143,14 +148,14 @@ class Recurrence:
                 self._add_own_gradients(dweights, tape, ones, grads[len(weights) :])
 
         after(multiply_all_steps)
-        return self._rounded(carry.reshape(cell.states, batch, self.hidden))
+        return self._states(carry[:, 0], batch)
 
     def _run_back(
         self, scratch, weights, tape, dy, column, carry, dxg, dhg, dweights, grads, dproducts,
         by_gain,
     ):  # fmt: skip
         """All steps back: write dxg, dhg and dweights, renew carry in place."""
-        carried = self._passed(carry.shape[2], self.cell.carried, self._states_dtype)
+        carried = self._passed(dy.shape[1], self.cell.carried, self._states_dtype)
         run = (
             scratch, weights[1], tape.extras, tape.history, tape.saved, tape.reverse, dy, column,
             carry, dxg, dhg, dweights, carried,
@@ -161,37 +166,46 @@ class Recurrence:
             stepwise.run_backward(self.cell, *run, tape.norms[1], dproducts, by_gain)
 
     def _seen(self, tape):
-        """What the recurrent product sees (T + 1, B, ...), by slots of the history."""
+        """What the recurrent product sees (T + 1, B heads, ...), by slots of the history."""
         return tape.history[0]
 
     def _rows(self, shape, plan, dtype=None):
-        """An array of rows of H numbers, padded with zeros as the schedule wants them."""
-        pitch = padded(self.hidden, self.dtype) if plan else self.hidden
-        allocate = cupy.empty if pitch == self.hidden else cupy.zeros
+        """An array of rows of a head's numbers, padded with zeros as the schedule wants them."""
+        pitch = padded(self.of_head, self.dtype) if plan else self.of_head
+        allocate = cupy.empty if pitch == self.of_head else cupy.zeros
         return allocate((*shape, pitch), dtype or self.dtype)
 
-    def _rounded(self, states):
-        """States in the layer's dtype, as they are when all that is to be launched has been."""
-        if states.dtype == self.dtype:
-            return states
-        rounded = cupy.empty(states.shape, self.dtype)
+    def _head_rows(self, states):
+        """States (S, B, H) as (S, B heads, H / heads); None stays None."""
+        return states if states is None else states.reshape(len(states), -1, self.of_head)
+
+    def _states(self, rows, batch):
+        """States (S, B, H) in the layer's dtype, from rows (S, B heads, pitch) of each head.
+
+        They are what the rows hold when all that is to be launched has been.
+        """
+        shape = (len(rows), batch, self.hidden)
+        unpadded = rows[:, :, : self.of_head]
+        if rows.dtype == self.dtype and (self.heads == 1 or rows.shape[2] == self.of_head):
+            return unpadded.reshape(shape)
+        states = cupy.empty(shape, self.dtype)
 
         def round_states():
-            rounded[...] = states
+            states.reshape(unpadded.shape)[...] = unpadded
 
         after(round_states)
-        return rounded
+        return states
 
     def _passed(self, rows, count, dtype):
         """Room for `count` numbers a unit in so many rows, or None for none."""
         return cupy.empty((rows, count, self.hidden), dtype) if count else None
 
     def _gates(self, gates):
-        """(T, B, G, pitch) as (T B, G H)."""
-        steps, batch, _, pitch = gates.shape
-        if pitch != self.hidden:
-            gates = cupy.ascontiguousarray(gates[..., : self.hidden])
-        return gates.reshape(steps * batch, -1)
+        """(T, B heads, G, pitch) as (T B, G H), head after head."""
+        steps, rows, _, pitch = gates.shape
+        if pitch != self.of_head:
+            gates = cupy.ascontiguousarray(gates[..., : self.of_head])
+        return gates.reshape(steps * rows // self.heads, -1)
 
     def _back_through_norms(self, tape, dxg, dhg, by_gain, ones, grads):
         """Add the gradients by gains and biases; in dxg, go back to the products with the inputs.
@@ -209,27 +223,35 @@ class Recurrence:
 
     def _multiply_all_steps(self, w_ih, tape, dxg, dhg, ones, grads, dx, resume):
         """The large products: gradients by the inputs and the weights, over all steps."""
-        x, gated, early = tape.x, tape.gated, self._early
+        x, gated = tape.x, tape.gated
         if tape.ragged:
             # Past the ends the gates' gradients are 0, but x may be anything, NaN included.
             x = valid_rows(x, tape.scratch.ends, cupy.empty_like(x))
             if self.cell.late:
-                valid_rows(gated, tape.scratch.ends, gated)
+                by_sequence = gated.reshape(*x.shape[:2], -1)
+                valid_rows(by_sequence, tape.scratch.ends, by_sequence)
         seen = self._seen(tape)
         seen = seen[1:] if tape.reverse else seen[:-1]
         dw_ih, dw_hh, db_ih, db_hh = grads
-        previous = matrix(seen)[:, : dw_hh.shape[1]].astype(self.dtype, copy=False)
         multiply(dxg, w_ih, matrix(dx), add=resume)
         multiply(dxg.T, matrix(x), dw_ih, add=True)
+        self._add_hidden_product(dhg, slice(0, self._early), seen, dw_hh)
         if self.cell.late:
-            multiply(dhg[:, :early].T, previous, dw_hh[:early], add=True)
-            by_gated = matrix(gated)[:, : self.hidden]
-            multiply(dhg[:, early:].T, by_gated, dw_hh[early:], add=True)
-        else:
-            multiply(dhg.T, previous, dw_hh, add=True)
+            self._add_hidden_product(dhg, slice(self._early, None), gated, dw_hh)
         if db_ih is not None:
             multiply(ones, dxg, db_ih.reshape(1, -1), add=True)
             multiply(ones, dhg, db_hh.reshape(1, -1), add=True)
+
+    def _add_hidden_product(self, dhg, gates, seen, dw_hh):
+        """Add dhg (T B, G H) times what its gates have seen (T, B heads, pitch), for each head.
+
+        `gates` are the rows of a head's G H / heads.
+        """
+        depth = dw_hh.shape[1]
+        seen = matrix(seen)[:, :depth].astype(self.dtype, copy=False)
+        dhg, seen = (a.reshape(len(dhg), self.heads, -1).swapaxes(0, 1) for a in (dhg, seen))
+        for dgates, factor, dw in zip(dhg, seen, dw_hh.reshape(self.heads, -1, depth)):
+            multiply(dgates[:, gates].T, factor, dw[gates], add=True)
 
     def _add_own_gradients(self, dweights, tape, ones, totals):
         """Sum the gradients by the cell's own weights over the valid steps."""

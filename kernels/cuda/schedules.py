@@ -110,7 +110,7 @@ def forced(plans):
         _forced.plans = ()
 
 
-def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1):
+def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1, heads=1):
     """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
 
     Without `keep` the second is None; see `choose`. RuntimeError if "persistent" is wanted and
@@ -119,14 +119,14 @@ def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1):
     if _forced.plans:
         return _forced.plans[0]
     number = cupy.cuda.runtime.getDevice()
-    problem = Problem(cell, hidden, batch, steps, dtype, bool(keep), directions)
+    problem = Problem(cell, hidden, batch, steps, dtype, bool(keep), directions, heads)
     if _autotuned and _wanted == "auto" and not cupy.cuda.get_current_stream().is_capturing():
         _ensure_timed(problem.rounded(), number)
     plans = _plans(problem, _wanted, number)
     if _wanted == "persistent" and plans is None:
         raise RuntimeError(
-            f"the persistent schedule cannot run {cell.name} with hidden size {hidden} and batch "
-            f"{batch} in {dtype} on {device_here(number).name}"
+            f"the persistent schedule cannot run {cell.name} with hidden size {heads * hidden}, "
+            f"num_heads {heads} and batch {batch} in {dtype} on {device_here(number).name}"
         )
     return plans
 
@@ -137,8 +137,8 @@ def _plans(problem, wanted, number):
     timed = remembered(problem, device) if wanted == "auto" else None
     if timed:
         return timed.plans
-    *sizes, directions = problem
-    plans = choose(*sizes, wanted, device, directions)
+    *sizes, directions, heads = problem
+    plans = choose(*sizes, wanted, device, directions, heads)
     return plans if _fit(problem.cell, problem.dtype, plans, device) else None
 
 
@@ -159,31 +159,32 @@ def _ensure_timed(problem, number):
 
     device = device_here(number)
     if remembered(problem, device) is None:
-        *sizes, directions = problem
+        *sizes, directions, heads = problem
         found = [
             plans
-            for plans in candidates(*sizes, device, directions)
+            for plans in candidates(*sizes, device, directions, heads)
             if _fit(problem.cell, problem.dtype, plans, device)
         ]
         tune(problem, found, device, Trial(problem))
         _plans.cache_clear()
 
 
-def explain(cell, hidden, batch, steps, dtype, keep):
+def explain(cell, hidden, batch, steps, dtype, keep, heads):
     """What is chosen on the current device, and why; compiles nothing."""
     device = device_here(cupy.cuda.runtime.getDevice())
-    problem = Problem(cell, hidden, batch, steps, np.dtype(dtype), bool(keep), 1)
+    problem = Problem(cell, hidden, batch, steps, np.dtype(dtype), bool(keep), 1, heads)
     timed = remembered(problem, device) if _wanted == "auto" else None
     if timed:
         times = ", ".join(f"{name} {1e6 * t:.1f} µs" for name, t in timed.seconds.items())
         return f"{describe(timed.plans)} (timed, {problem.rounded().steps} steps: {times})"
-    plans = choose(*problem[:-1], _wanted, device)
-    stepwise = stepwise_seconds(cell.gates, hidden, batch, problem.dtype, steps, device)
+    *sizes, directions, _ = problem
+    plans = choose(*sizes, _wanted, device, directions, heads)
+    stepwise = stepwise_seconds(cell.gates, hidden, batch, problem.dtype, steps, device, heads)
     if plans is None:
         return f"stepwise ({1e6 * stepwise / steps:.1f} µs a step by the model)"
     plan = plans[0]
     return (
-        f"persistent on {plan.blocks} × {plan.groups} blocks with "
+        f"persistent on {plan.blocks} × {plan.groups * plan.heads} blocks with "
         f"{plan.shared_bytes / 1024:.0f} KiB each "
         f"({1e6 * persistent_seconds(plan, steps, device) / steps:.1f} µs a step by the model, "
         f"stepwise {1e6 * stepwise / steps:.1f})"

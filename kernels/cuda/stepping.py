@@ -18,7 +18,7 @@ class Stepper:
     time, on streams that wait for each other.
     """
 
-    def __init__(self, cell, state):
+    def __init__(self, cell, state, heads):
         _, batch, hidden = state.shape
         dtype, states_dtype = state.dtype, working(state.dtype)
         self._cell, self._state = cell, state
@@ -33,12 +33,13 @@ class Stepper:
         self._early_bytes = (cell.gates - cell.late) * hidden * state.itemsize
         self._step = (late_step if cell.late else forward_step)(cell, dtype)
         self._gate = gate_step(cell, dtype) if cell.late else None
-        self._grid, self._size = grid(hidden, batch), state[0].size
+        self._of_head, self._size = hidden // heads, state[0].size
+        self._grid = grid(self._of_head, batch, heads)
 
     def __call__(self, weights, extras, x, y):
         (w_ih, w_hh, *biases), gains = weights[:4], weights[4:]
         multiply_rows(x, w_ih, self._xg)
-        _, batch, hidden = self._state.shape
+        batch, hidden, width = self._state.shape[1], self._of_head, y.shape[2]
         old, new, xg = self._old.data.ptr, self._new.data.ptr, self._xg.data.ptr
         input_norm, hidden_norm = norms_of(self._cell, gains, 0, batch)
         norms = ()
@@ -60,7 +61,7 @@ class Stepper:
                 norms = hidden_norm.multiply(self._gated.dtype, 0, seen[0], fixed[2], phase=1)
         self._step(
             self._grid, BLOCK, 0, self._scratch.ends, batch, hidden, xg, *fixed, *norms, *more,
-            *seen, old, new, self._size, y.data.ptr, hidden, new, 0,
+            *seen, old, new, self._size, y.data.ptr, width, new, 0,
         )  # fmt: skip
         self._old.data.copy_from_device_async(self._new.data, self._new.nbytes)
         if self._old is not self._state:

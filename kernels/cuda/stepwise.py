@@ -37,7 +37,8 @@ def run_forward(
     arrays = (w_hh, *biases, xg, history, y, saved, gated, kept)
     how = (scratch.ends, reverse, column)
     more = as_arguments(extras)
-    key = (cell, xg.shape, xg.dtype, y.shape, *how, *more, *map(address, arrays), *_key(norm))
+    sizes = (xg.shape, y.shape, w_hh.shape)
+    key = (cell, *sizes, xg.dtype, *how, *more, *map(address, arrays), *_key(norm))
     graphs.run(key, lambda: _launch_forward(cell, *arrays, norm, more, *how))
 
 
@@ -49,12 +50,13 @@ def _launch_forward(
     cell, w_hh, b_ih, b_hh, xg, history, y, saved, gated, kept, norm, extras, ends, reverse, column
 ):  # fmt: skip
     (steps, batch), hidden, dtype = y.shape[:2], w_hh.shape[1], xg.dtype
+    heads = len(w_hh) // (cell.gates * hidden)
     slots, plane = history.shape[1], history[0].size
     slot = rows(history[0], slots)
     keep, kept_steps = saved is not None, 1 if saved is None else steps
     saved_rows, gated_rows = rows(saved, kept_steps), rows(gated, kept_steps)
     xg_rows, y_rows, y_stride = rows(xg, steps), rows(y, steps, column), y.shape[2]
-    blocks, early = grid(hidden, batch), (cell.gates - cell.late) * hidden
+    blocks, early = grid(hidden, batch, heads), (cell.gates - cell.late) * heads * hidden
     late = [address(a[early:]) for a in (b_ih, b_hh, w_hh)]
     b_ih, b_hh, w_hh, kept = map(address, (b_ih, b_hh, w_hh, kept))
     step = (late_step if cell.late else forward_step)(cell, dtype)
@@ -91,7 +93,8 @@ def run_backward(
     """
     arrays = (w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, dproducts, by_gain)
     how, more = (scratch.ends, reverse, column), as_arguments(extras)
-    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, *how, *more, *map(address, arrays))
+    key = ("back", cell, dxg.shape, dxg.dtype, dy.shape, w_hh.shape, *how, *more)
+    key += (*map(address, arrays),)
     graphs.run((*key, *_key(norm)), lambda: _launch_backward(cell, *arrays, norm, more, *how))
 
 
@@ -99,14 +102,15 @@ def _launch_backward(
     cell, w_hh, history, saved, dy, carry, dxg, dhg, dweights, carried, dproducts, by_gain, norm,
     extras, ends, reverse, column,
 ):  # fmt: skip
-    (steps, batch), hidden, dtype = dxg.shape[:2], w_hh.shape[1], dxg.dtype
-    plane, carry_plane = history[0].size, batch * hidden
+    (steps, batch), hidden, dtype = dy.shape[:2], w_hh.shape[1], dxg.dtype
+    heads = len(w_hh) // (cell.gates * hidden)
+    plane, carry_plane = history[0].size, carry[0].size
     slot, saved_rows = rows(history[0], steps + 1), rows(saved, steps)
     dxg_rows, dhg_rows, dweights_rows = (rows(a, steps) for a in (dxg, dhg, dweights))
     through_rows, gain_rows = (rows(a, steps) for a in (dproducts, by_gain))
     dy_rows, dy_stride = rows(dy, steps, column), dy.shape[2]
     pitch, depth = cell.gates * hidden, (cell.gates - cell.late) * hidden
-    blocks, w_late = grid(hidden, batch), address(w_hh[depth:])
+    blocks, w_late = grid(hidden, batch, heads), address(w_hh[depth:])
     w_hh, carry, carried = map(address, (w_hh, carry, carried))
     step = (late_backward_step if cell.late else backward_step)(cell, dtype)
     gate = gate_backward_step(cell, dtype) if cell.late else None

@@ -12,15 +12,16 @@ class Trial:
     """Called with plans, it runs the `Problem` by them: forward and, if it keeps, back."""
 
     def __init__(self, problem):
-        cell, hidden, batch, steps, dtype, keep, directions = problem
-        self._recurrence, self._keep = Recurrence(cell, 1, hidden, dtype), keep
+        cell, of_head, batch, steps, dtype, keep, directions, heads = problem
+        hidden = heads * of_head
+        self._recurrence, self._keep = Recurrence(cell, 1, hidden, dtype, heads), keep
         self._directions = range(directions)
         rows, rng = cell.gates * hidden, np.random.default_rng(0)
 
         def numbers(*shape):
             return cupy.asarray(0.1 * rng.standard_normal(shape), dtype)
 
-        self._weights = numbers(rows, 1), numbers(rows, hidden), numbers(rows), numbers(rows)
+        self._weights = numbers(rows, 1), numbers(rows, of_head), numbers(rows), numbers(rows)
         self._extras = tuple(numbers(hidden) for _ in range(cell.extras))
         self._grads = [*map(cupy.zeros_like, self._weights)]
         self._grads += map(cupy.zeros_like, self._extras[: len(cell.weights)])

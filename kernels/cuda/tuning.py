@@ -25,7 +25,8 @@ WARM_UP = 3
 
 
 class Problem(NamedTuple):
-    """What a schedule is chosen for; `cell` a Cell, `dtype` a NumPy dtype."""
+    """What a schedule is chosen for; `cell` a Cell, `hidden` the units of each of the `heads`,
+    `dtype` a NumPy dtype."""
 
     cell: object
     hidden: int
@@ -34,6 +35,7 @@ class Problem(NamedTuple):
     dtype: np.dtype
     keep: bool
     directions: int
+    heads: int
 
     def rounded(self):
         """The problem that stands for this one."""
@@ -53,8 +55,8 @@ def describe(plans):
     if plans is None:
         return "stepwise"
     return "persistent " + " and ".join(
-        f"{plan.blocks} × {plan.groups} × {plan.directions} blocks, tiles of {plan.tile_rows}, "
-        f"{plan.parts} parts"
+        f"{plan.blocks} × {plan.groups} × {plan.directions * plan.heads} blocks, "
+        f"tiles of {plan.tile_rows}, {plan.parts} parts"
         for plan in plans
         if plan
     )
