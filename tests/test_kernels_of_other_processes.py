@@ -6,10 +6,12 @@ the other, and a layer quietly computes nonsense.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cases import Problem, as_state, assert_close, make_layer, random_numbers
@@ -46,3 +48,15 @@ def test_kernels_do_not_meet(cells, cache):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.cuda
+def test_machine_code_is_of_the_very_text(monkeypatch):
+    """Two processes that compile a kernel at once name it differently, and both keep it."""
+    from gpurnn.kernels.cuda.launching import Kernel
+    from gpurnn.kernels.cuda.preparing import valid_kernel
+
+    kernel, ptx = valid_kernel(np.dtype("float64")), Kernel.ptx
+    kernel._load(0)
+    monkeypatch.setattr(Kernel, "ptx", lambda *at: re.sub(r"(?<=\.entry )\w", "other_", ptx(*at)))
+    kernel._load(0)

@@ -41,13 +41,10 @@ class Kernel:
     def ptx(self, capability):
         """The kernel's PTX for a compute capability, a pair of ints."""
         text = _kept(
-            self._key(capability),
+            f"{COMPILER} {self.identity} {self.argument_types} {capability}",
             lambda: compile_ptx(self._function, self.argument_types, capability).encode(),
         )
         return text.decode()
-
-    def _key(self, capability):
-        return f"{COMPILER} {self.identity} {self.argument_types} {capability}"
 
     def __call__(self, grid, block, *arguments):
         """Launch on CuPy's current stream: CuPy arrays, pointers as ints, NumPy scalars."""
@@ -72,11 +69,10 @@ class Kernel:
 
     def _load(self, device):
         digits = cupy.cuda.Device(device).compute_capability
-        capability = (int(digits[:-1]), int(digits[-1]))
-        ptx = self.ptx(capability)
-        key = f"for {_name(device)}: {self._key(capability)}"
+        ptx = self.ptx((int(digits[:-1]), int(digits[-1])))
         module = cupy.cuda.function.Module()
-        module.load(_kept(key, lambda: _machine_code(ptx, digits)))
+        # Of this very text: two processes at once may have given the kernel two names.
+        module.load(_kept(f"{_name(device)} {ptx}", lambda: _machine_code(ptx, digits)))
         function = module.get_function(re.search(r"\.entry\s+([\w$]+)", ptx).group(1))
         if ".extern .shared" in ptx:
             most = cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"]
