@@ -48,6 +48,12 @@ def _seconds_a_call(function, calls):
     return (time.perf_counter() - start) / calls
 
 
+def _seconds_once_awake(function):
+    """Of one call, but not of a quick function's first, in which its caches and threads wake up."""
+    seconds = _seconds_a_call(function, 1)
+    return _seconds_a_call(function, 1) if seconds < SAMPLE_SECONDS else seconds
+
+
 def time_interleaved(functions, rounds, seconds):
     """name -> seconds a call, one sample a round; every round has all peers, in turned order.
 
@@ -55,7 +61,7 @@ def time_interleaved(functions, rounds, seconds):
     `seconds` from the start, and none for slow peers (the first function is no peer).
     """
     start = time.perf_counter()
-    single = {name: _seconds_a_call(function, 1) for name, function in functions.items()}
+    single = {name: _seconds_once_awake(function) for name, function in functions.items()}
     calls = {name: max(1, round(SAMPLE_SECONDS / single[name])) for name in functions}
     samples = {name: [] for name in functions}
     names, longest = list(functions), 0.0

@@ -222,6 +222,17 @@ def test_rounds_follow_the_time(monkeypatch):
     assert [len(samples[name]) for name in functions] == [9, 9]  # gpurnn is never left out
 
 
+def test_a_sample_has_as_many_calls_as_fill_it_once_awake(monkeypatch):
+    clock, called = Clock(monkeypatch), []
+
+    def function():
+        called.append(None)
+        clock.now += 0.002 if len(called) > 1 else 0.019
+
+    measuring.time_interleaved({"gpurnn": function}, rounds=1, seconds=60)
+    assert len(called) == 2 + 1 + 10
+
+
 def test_the_quickest_way_is_taken(monkeypatch):
     clock, made = Clock(monkeypatch), []
 
