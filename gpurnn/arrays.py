@@ -176,6 +176,14 @@ def check_size(n, name, least=1):
     return int(n)
 
 
+def check_heads(num_heads, hidden_size):
+    """`num_heads` as an int; ValueError unless it divides the hidden size."""
+    number = check_size(num_heads, "num_heads")
+    if hidden_size % number:
+        raise ValueError(f"num_heads: expected a divisor of {hidden_size}, got {number}")
+    return number
+
+
 def check_lengths(lengths, name, batch, low, high=None):
     """Lengths of sequences, integers (B,) from `low` to `high`, as a NumPy array on the host."""
     try:

@@ -2,6 +2,8 @@
 
 from functools import cache
 
+from .arrays import check_heads
+
 
 @cache
 def why_not():
@@ -130,7 +132,5 @@ def explain_schedule(
     require()
     from .kernels.cuda import schedules
 
-    hidden, rest = divmod(hidden_size, num_heads)
-    if rest:
-        raise ValueError(f"num_heads: expected a divisor of {hidden_size}, got {num_heads}")
+    hidden = hidden_size // check_heads(num_heads, hidden_size)
     return schedules.explain(cell, hidden, batch, steps, dtype, training, num_heads)

@@ -34,13 +34,13 @@ class Tape:
 class CausalConvolution:
     """The gates' products with the inputs of `size` = k steps: the step's own, and those before.
 
-    `tools` has the device's `xp`, `linear_forward` and `linear_backward`. Weights (G H, k I) meet
-    the step's own input first, then that of one step before, and so on. What is pending is
-    (k - 1, B, G H): what the inputs so far add to the products of each of the next steps.
+    `kernels` and `xp` are those of the device. Weights (G H, k I) meet the step's own input first,
+    then that of one step before, and so on. What is pending is (k - 1, B, G H): what the inputs so
+    far add to the products of each of the next steps.
     """
 
-    def __init__(self, tools, size):
-        self._tools, self._xp, self._size, self.past = tools, tools.xp, size, size - 1
+    def __init__(self, kernels, xp, size):
+        self._kernels, self._xp, self._size, self.past = kernels, xp, size, size - 1
 
     def forward(self, weight, bias, x, pending, ends, ragged, reverse):
         """(products (T, B, G H), what is pending at the end, tape); x (T, B, I), ends (B,)."""
@@ -75,7 +75,7 @@ class CausalConvolution:
         """
         windows, xp = tape.windows, self._xp
         dwindows = (xp.zeros if self.past else xp.empty)(windows.shape, dsums.dtype)
-        back = self._tools.linear_backward
+        back = self._kernels.linear_backward
         if self.past:
             dsums[tape.after] = dpending
             dpending, dafter = dsums[tape.first], dpending
@@ -118,5 +118,5 @@ class CausalConvolution:
 
     def _multiply(self, windows, weight, bias, out):
         depth, width = weight.shape[1], len(weight)
-        forward = self._tools.linear_forward
+        forward = self._kernels.linear_forward
         forward(windows.reshape(-1, depth), weight, bias, out.reshape(-1, width))

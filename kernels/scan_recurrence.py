@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .causal_convolution import CausalConvolution
 from .matrices import every_row, rows_of
+from .steps_by_forward import StepsByForward
 
 
 @dataclass
@@ -24,21 +25,20 @@ class Tape:
     convolution: object
 
 
-class ScanRecurrence:
+class ScanRecurrence(StepsByForward):
     """One layer and direction of a `ScanCell`, with the methods of `Recurrence`.
 
-    `tools` has the device's `xp`, `linear_forward`, `linear_backward`, `scan_forward` and
-    `scan_backward`; gates see the inputs of `window` steps. `weights` and `grads` are tuples
-    (w_ih (G H, window I), None, b_ih (G H,) or None, None), in `grads` followed by those of the
-    cell's own weights, which are the `extras`.
+    `kernels` and `xp` are those of the device, `cpu` and numpy, say; gates see the inputs of
+    `window` steps. `weights` and `grads` are tuples (w_ih (G H, window I), None, b_ih (G H,) or
+    None, None), in `grads` followed by those of the cell's own weights, which are the `extras`.
 
     The states (S, B, H) are the cell's own, then, of a window over past steps, the products
     pending for each of the next: those of all gates for the next step, and so on.
     """
 
-    def __init__(self, tools, cell, hidden_size, window=1):
-        self._tools, self._xp, self._cell, self._hidden = tools, tools.xp, cell, hidden_size
-        self._convolution = CausalConvolution(tools, window)
+    def __init__(self, kernels, xp, cell, hidden_size, window=1):
+        self._kernels, self._xp, self._cell, self._hidden = kernels, xp, cell, hidden_size
+        self._convolution = CausalConvolution(kernels, xp, window)
 
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """As `Recurrence.forward`; lengths on the device."""
@@ -50,7 +50,7 @@ class ScanRecurrence:
         )
         carry = xp.array(state[0], order="C")
         states = xp.empty((steps, batch, self._hidden), x.dtype) if keep else None
-        self._tools.scan_forward(
+        self._kernels.scan_forward(
             self._cell, self._read(products, x, column, extras), ends, reverse, carry, y, column,
             states,
         )  # fmt: skip
@@ -62,14 +62,6 @@ class ScanRecurrence:
             )  # fmt: skip
         return final, tape
 
-    def stepper(self, state):
-        """As `Recurrence.stepper`."""
-
-        def step(weights, extras, x, y):
-            state[...] = self.forward(weights, extras, x, state, None, False, y, 0, keep=False)[0]
-
-        return step
-
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """As `Recurrence.backward`."""
         xp, cell, (steps, batch, _) = self._xp, self._cell, tape.x.shape
@@ -80,7 +72,7 @@ class ScanRecurrence:
             *self._gates(dsums[tape.convolution.steps]), *(rows_of(other, 0) for other in others),
         )  # fmt: skip
         carry = xp.array(dstate[0], order="C")
-        self._tools.scan_backward(
+        self._kernels.scan_backward(
             cell, self._read(tape.products, tape.x, tape.column, tape.extras), dread, tape.ends,
             tape.reverse, tape.initial, carry, tape.states, dy, column,
         )  # fmt: skip

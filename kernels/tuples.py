@@ -78,24 +78,34 @@ def part_transfers(jit, load, store):
     return gather_part, scatter_part
 
 
+def pairwise(jit, operation):
+    """A device's maker of functions (a, b) -> (operation(a[0], b[0]), operation(a[1], b[1]), ...).
+
+    To be called with the tuples' length; `operation` is what `jit` has made of it.
+    """
+
+    @cache
+    def of_tuples(count):
+        if count == 0:
+            return jit(lambda a, b: ())
+        others = of_tuples(count - 1)
+
+        @jit
+        def of_some(a, b):
+            return (operation(a[0], b[0]),) + others(a[1:], b[1:])
+
+        return of_some
+
+    return of_tuples
+
+
 def sums(jit):
     """(add, add_at) of a device.
 
     ``add(count)`` is a function (a, b) -> (a[0] + b[0], a[1] + b[1], ...); ``add_at(index)`` one
     (values, more) -> the values, the one at `index` increased by `more`.
     """
-
-    @cache
-    def add(count):
-        if count == 0:
-            return jit(lambda a, b: ())
-        others = add(count - 1)
-
-        @jit
-        def add_some(a, b):
-            return (a[0] + b[0],) + others(a[1:], b[1:])
-
-        return add_some
+    add = pairwise(jit, jit(lambda a, b: a + b))
 
     @cache
     def add_at(index):

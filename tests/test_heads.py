@@ -136,6 +136,8 @@ def test_schedule_is_explained():
     assert gpurnn.cuda.explain_schedule(*sizes, num_heads=16).startswith("persistent on 8 × ")
     with pytest.raises(ValueError, match="num_heads: expected a divisor of 4096, got 3"):
         gpurnn.cuda.explain_schedule(*sizes, num_heads=3)
+    with pytest.raises(ValueError, match="num_heads: expected an integer of at least 1, got 0"):
+        gpurnn.cuda.explain_schedule(*sizes, num_heads=0)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("LSTM", {}), ("GRU", {"reset_after": False})])

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import cached_property
 
-from ..arrays import check_array, check_ends, check_size, module_of, to_device
+from ..arrays import check_array, check_ends, check_heads, check_size, module_of, to_device
 from .recurrences import Recurrences
 from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
@@ -101,10 +101,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         self._add_parameters()
 
     def _checked_heads(self, number):
-        number = check_size(number, "num_heads")
-        if self.hidden_size % number:
-            expected = f"a divisor of hidden_size {self.hidden_size}"
-            raise ValueError(f"num_heads: expected {expected}, got {number}")
+        number = check_heads(number, self.hidden_size)
         for name, present in (("layer_norm", self.cell.normalised), ("proj_size", self.proj_size)):
             if present and number > 1:
                 raise ValueError(f"num_heads: expected 1 with {name}, got {number}")

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from functools import cached_property
 
-from ..arrays import kernels_of
+from ..arrays import kernels_of, module_of
 from ..kernels.cells import scans
+from ..kernels.scan_recurrence import ScanRecurrence
 from .recurrent import Recurrent
 
 
@@ -17,7 +18,9 @@ class ScanRecurrences(dict):
 
     def __missing__(self, key):
         device, inputs, _ = key
-        made = kernels_of(device).ScanRecurrence(self._cell_for(inputs), *self._rest)
+        made = ScanRecurrence(
+            kernels_of(device), module_of(device), self._cell_for(inputs), *self._rest
+        )
         return self.setdefault(key, made)
 
 

@@ -19,7 +19,6 @@ from .online_step import local_step, transition
 from .projected import ProjectedRecurrence
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
-from .scan_recurrence import ScanRecurrence
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .sharing import directions_apart
 from .threads import run_side_by_side, run_together
@@ -31,7 +30,6 @@ __all__ = [
     "OwnInfluence",
     "ProjectedRecurrence",
     "Recurrence",
-    "ScanRecurrence",
     "activate",
     "activate_backward",
     "add_weight_gradient",

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..steps_by_forward import StepsByForward
 from .backward import backward_rows
 from .extras import as_triples
 from .forward import forward_rows
@@ -12,7 +13,7 @@ from .threads import run_parallel
 from .workspace import give_back, take
 
 
-class ProjectedRecurrence(Recurrence):
+class ProjectedRecurrence(StepsByForward, Recurrence):
     """As `Recurrence`, of a one-phase cell that does not read its old hidden state itself.
 
     `weights` and `grads` end with the projection's, w_hr (P, H); w_hh is (G H, P). Of states
@@ -64,14 +65,6 @@ class ProjectedRecurrence(Recurrence):
             return final, Tape(extras, x, lengths, reverse, history, saved, seen, ())
         give_back(history, seen)
         return final, None
-
-    def stepper(self, state):
-        """As `Recurrence.stepper`."""
-
-        def step(weights, extras, x, y):
-            state[...] = self.forward(weights, extras, x, state, None, False, y, 0, keep=False)[0]
-
-        return step
 
     def _seen(self, tape):
         return tape.gated

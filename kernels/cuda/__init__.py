@@ -28,7 +28,6 @@ from .online_step import local_step, transition
 from .projected import ProjectedRecurrence
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
-from .scan_recurrence import ScanRecurrence
 from .together import run_together
 from .trees import tree_backward, tree_forward
 
@@ -44,7 +43,6 @@ __all__ = [
     "OwnInfluence",
     "ProjectedRecurrence",
     "Recurrence",
-    "ScanRecurrence",
     "activate",
     "activate_backward",
     "add_weight_gradient",

@@ -16,7 +16,7 @@ from .device import ELEMENTS, INTEGER, INTEGERS, cuda, floats, inlined, working
 from .launching import Kernel
 from .reductions import WARP, warp_sum
 from .tiles import COLUMNS, ROWS, gates_product
-from .tuples import gather, scatter
+from .tuples import add, gather, multiply, repeat, scatter
 
 WARPS = 4
 """Of a block; its threads are WARP by WARPS."""
@@ -131,34 +131,6 @@ def type_of_norm(cell, dtype):
 
 
 @cache
-def _normals(count):
-    """A function (sums, mean, scale) -> the sums, normalised."""
-    if count == 0:
-        return inlined(lambda sums, mean, scale: ())
-    others = _normals(count - 1)
-
-    @inlined
-    def normals(sums, mean, scale):
-        return ((sums[0] - mean) * scale,) + others(sums[1:], mean, scale)
-
-    return normals
-
-
-@cache
-def _times(count):
-    """A function (a, b) -> (a[0] * b[0], a[1] * b[1], ...)."""
-    if count == 0:
-        return inlined(lambda a, b: ())
-    others = _times(count - 1)
-
-    @inlined
-    def times(a, b):
-        return (a[0] * b[0],) + others(a[1:], b[1:])
-
-    return times
-
-
-@cache
 def recurrent_sums(cell, count, dtype):
     """A function (norm, a, row, w, hidden, depth, present): what the thread's unit has of products.
 
@@ -176,7 +148,8 @@ def recurrent_sums(cell, count, dtype):
 
         return sums_of
     moments, all_gates = _mean_and_scale(dtype), cell.gates
-    get, put, normals_of, times = gather(count), scatter(count), _normals(count), _times(count)
+    get, put, each = gather(count), scatter(count), repeat(count)
+    plus, times = add(count), multiply(count)
 
     @inlined
     def sums_of(norm, a, b, w, hidden, depth, present):  # of one head: its rows are sequences
@@ -186,7 +159,8 @@ def recurrent_sums(cell, count, dtype):
             row = 0  # of no account
         mean, scale = moments(sums, row * size, size)
         unit = min(j, hidden - 1)
-        values = normals_of(get(sums, row * size + unit, hidden), mean, scale)
+        values = plus(get(sums, row * size + unit, hidden), each(-mean))
+        values = times(values, each(scale))
         if present and j < hidden:
             put(normals, b * all_gates * hidden + j, hidden, values)
             if j == 0:

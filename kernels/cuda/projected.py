@@ -2,13 +2,14 @@
 
 import cupy
 
+from ..steps_by_forward import StepsByForward
 from . import projection, schedules
 from .preparing import Scratch, prepare
 from .products import multiply, multiply_rows
 from .recurrence import Recurrence, Tape, matrix
 
 
-class ProjectedRecurrence(Recurrence):
+class ProjectedRecurrence(StepsByForward, Recurrence):
     """As `Recurrence`, of a one-phase cell that does not read its old hidden state itself.
 
     `weights` and `grads` end with the projection's, w_hr (P, H); w_hh is (G H, P). Of states
@@ -50,14 +51,6 @@ class ProjectedRecurrence(Recurrence):
         return final, Tape(
             extras, x, scratch, lengths is not None, reverse, history, saved, seen, None, ()
         )
-
-    def stepper(self, state):
-        """As `Recurrence.stepper`."""
-
-        def step(weights, extras, x, y):
-            state[...] = self.forward(weights, extras, x, state, None, False, y, 0, keep=False)[0]
-
-        return step
 
     def _seen(self, tape):
         return tape.gated

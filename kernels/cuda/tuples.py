@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from ..tuples import part_transfers, row_transfers, sums, transfers
+from ..tuples import pairwise, part_transfers, row_transfers, sums, transfers
 from .device import inlined
 
 
@@ -32,6 +32,7 @@ gather, scatter = transfers(inlined, _load, _store)
 gather_part, scatter_part = part_transfers(inlined, load_part, store_part)
 gather_rows, scatter_rows = row_transfers(inlined, load_part, store_part)
 add, add_at = sums(inlined)
+multiply = pairwise(inlined, inlined(lambda a, b: a * b))
 
 
 @cache
