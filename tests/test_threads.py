@@ -66,7 +66,8 @@ def test_workers_keep_off_the_core_of_their_caller(threads):
         time.sleep(0.01)  # so that each call has a thread of its own
 
     for core in (min(cores), max(cores)):
-        pool._placement._core_here = lambda core=core: core
+        pool.run_parallel(look, [(), ()])  # so that there are workers
+        pool._workers.placement._core_here = lambda core=core: core
         for _ in range(2):  # the worker may begin after the first
             seen.clear()
             pool.run_parallel(look, [(), ()])

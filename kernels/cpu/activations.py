@@ -8,9 +8,7 @@ from .compiling import inlined, kernel
 from .elementwise import apply_map
 from .functions import REPLACEMENTS, exp
 from .simd import lanes_of, load_part, store_part
-from .threads import run_parallel, shares, split
-
-_OPERATIONS = 20  # of an exponential, about
+from .threads import OF_A_FUNCTION, run_parallel, shares, split
 
 
 @cache
@@ -101,7 +99,7 @@ def _softmax_gradient_rows(dtype):
 def activate(kind, a):
     """Apply "softmax" along the rows of a (N, O), or one of `MAPS` to each number, in place."""
     if kind == "softmax":
-        bounds = split(len(a), shares(_OPERATIONS * a.size))
+        bounds = split(len(a), shares(OF_A_FUNCTION * a.size))
         run_parallel(_softmax_rows(a.dtype), [(*bound, a) for bound in bounds])
     elif kind != "identity":
         apply_map(MAPS[kind][0], (a,), ())
@@ -110,7 +108,7 @@ def activate(kind, a):
 def activate_backward(kind, y, d):
     """Turn gradients d (N, O) by the values y into those by the arguments, in place."""
     if kind == "softmax":
-        bounds = split(len(d), shares(_OPERATIONS * d.size))
+        bounds = split(len(d), shares(OF_A_FUNCTION * d.size))
         run_parallel(_softmax_gradient_rows(d.dtype), [(*bound, d, y) for bound in bounds])
     elif kind != "identity":
         apply_map(MAPS[kind][1], (d, y), ())

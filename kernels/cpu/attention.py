@@ -14,10 +14,9 @@ from .compiling import inlined, kernel
 from .exponentials import exponentials
 from .functions import REPLACEMENTS
 from .simd import lanes_of, load, store, sum_lanes
-from .threads import run_parallel, shares, split
+from .threads import OF_A_FUNCTION, run_parallel, shares, split
 
 _term, _gradient = (specialise(f, REPLACEMENTS, inlined) for f in (score_term, score_gradient))
-_OPERATIONS = 25  # of a hyperbolic tangent or an exponential, about
 
 
 @cache
@@ -44,7 +43,7 @@ def _softmax_kernel(dtype):
 
 def attention_softmax(scores, lengths):
     """Turn scores (Tq, B, Tk) into weights, in place: 0 past the keys' lengths (B,)."""
-    bounds = split(scores.shape[1], shares(_OPERATIONS * scores.size))
+    bounds = split(scores.shape[1], shares(OF_A_FUNCTION * scores.size))
     run_parallel(_softmax_kernel(scores.dtype), [(scores, lengths, *bound) for bound in bounds])
 
 
@@ -62,7 +61,7 @@ def _softmax_backward(weights, lengths, dweights, first, last):
 
 def attention_softmax_backward(weights, lengths, dweights):
     """Turn gradients by the weights (Tq, B, Tk) into those by the scores, in place."""
-    bounds = split(weights.shape[1], shares(8 * weights.size))
+    bounds = split(weights.shape[1], shares(50 * weights.size))
     run_parallel(_softmax_backward, [(weights, lengths, dweights, *bound) for bound in bounds])
 
 
@@ -124,7 +123,7 @@ def additive_scores(query, keys, weight, lengths):
     dtype, (queries, batch, size) = query.dtype, query.shape
     scores = np.empty((queries, batch, len(keys)), dtype)
     arguments = (*(_padded(a) for a in (query, keys, weight)), lengths)
-    bounds = split(batch, shares(_OPERATIONS * scores.size * size))
+    bounds = split(batch, shares(OF_A_FUNCTION * scores.size * size))
     run_parallel(_additive_kernel(dtype), [(*arguments, *bound, scores) for bound in bounds])
     return scores
 
@@ -134,7 +133,7 @@ def additive_scores_backward(query, keys, weight, lengths, dscores):
     dtype, (_, batch, size) = query.dtype, query.shape
     query, keys, weight = (_padded(a) for a in (query, keys, weight))
     dquery, dkeys = np.zeros_like(query), np.zeros_like(keys)
-    bounds = split(batch, shares(_OPERATIONS * dscores.size * size))
+    bounds = split(batch, shares(OF_A_FUNCTION * dscores.size * size))
     dweights = np.zeros((len(bounds), weight.size), dtype)
     run_parallel(
         _additive_backward_kernel(dtype),

@@ -10,7 +10,7 @@ from .compiling import inlined, kernel
 from .exponentials import exponentials
 from .functions import REPLACEMENTS, exp
 from .simd import lanes_of, load, select, store, store_part, sum_lanes
-from .threads import run_parallel, shares, split
+from .threads import OF_A_FUNCTION, run_parallel, shares, split
 
 _advance, _to_blank, _to_label = (
     specialise(f, REPLACEMENTS, inlined) for f in (advance, retreat_to_blank, retreat_to_label)
@@ -213,6 +213,6 @@ def ctc_loss(logits, targets, starts, input_lengths, target_lengths, blank, weig
         logits, targets, starts, input_lengths, target_lengths, blank,
         weights.astype(logits.dtype), logits.dtype.type(of_impossible),
     )  # fmt: skip
-    bounds = split(len(losses), shares(30 * logits.size))
+    bounds = split(len(losses), shares(OF_A_FUNCTION * logits.size))
     run_parallel(_kernel(logits.dtype), [(*arguments, *bound, losses, dlogits) for bound in bounds])
     return losses, dlogits

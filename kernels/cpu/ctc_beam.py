@@ -130,7 +130,7 @@ def ctc_beam_search(logits, lengths, blank, width):
     steps, batch, classes = logits.shape
     tokens, counts = np.full((batch, width, steps), -1), np.empty((batch, width), np.intp)
     scores = np.empty((batch, width))
-    bounds = split(batch, shares(steps * batch * width * classes))
+    bounds = split(batch, shares(10 * steps * batch * width * classes))
     run_parallel(
         _search, [(logits, lengths, blank, *bound, tokens, counts, scores) for bound in bounds]
     )

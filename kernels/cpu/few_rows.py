@@ -28,7 +28,7 @@ def _add_outer_products(d, first, units, a, start, width, total, row):
 def backward_of_few(
     dxg, dhg, valid, x, h, gated, early, w_ih, dw_ih, dw_hh, db_ih, db_hh, dx, resume
 ):
-    """All that `write_input_gradients` and `add_weight_gradients` do, row after row."""
+    """All that `back_through_products` does, row after row."""
     gates, padded = dxg.shape[2:]
     units, inputs, seen_width = dw_ih.shape[0] // gates, dw_ih.shape[1], dw_hh.shape[1]
     dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)

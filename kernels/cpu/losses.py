@@ -7,7 +7,7 @@ import numpy as np
 from .compiling import kernel
 from .exponentials import exponentials
 from .simd import lanes_of, load, store_part
-from .threads import run_parallel, shares, split
+from .threads import OF_A_FUNCTION, run_parallel, shares, split
 
 
 @cache
@@ -49,7 +49,7 @@ def softmax_cross_entropy(logits, targets, ignored):
         _softmax_kernel(logits.dtype),
         [
             (logits, targets, ignored, scale, first, last, dlogits, losses)
-            for first, last in split(len(logits), shares(20 * logits.size))
+            for first, last in split(len(logits), shares(OF_A_FUNCTION * logits.size))
         ],
     )
     return np.array(losses.sum() * scale, logits.dtype), dlogits

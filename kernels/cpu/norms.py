@@ -56,7 +56,8 @@ class Norms:
 
         Returns what `add_gradients` takes.
         """
-        bounds = split(valid.size, shares(valid.size * self._cell.gates * self._hidden))
+        work = 20 * valid.size * self._cell.gates * self._hidden
+        bounds = split(valid.size, shares(work))
         each = self.back(norms, INPUTS, len(bounds))
         run_parallel(
             normalise_inputs_backward(self._dtype),

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .few_rows import are_few, backward_of_few
-from .threads import run_parallel, shares, split
-from .weight_gradients import add_weight_gradients, write_input_gradients
+from .threads import run_parallel, shared, shares
+from .weight_gradients import back_through_products
 
 
 class ProductsOfAllSteps:
@@ -30,21 +30,15 @@ class ProductsOfAllSteps:
                 dxg, dhg, valid, x, met, gated, self._early, w_ih, *sums, dx, resume
             )  # fmt: skip
             return
-        wx, work = self._order.input_panels_back(w_ih), 2 * valid.size * dw_ih.size
+        wx, hidden = self._order.input_panels_back(w_ih), len(dw_ih) // self._gates
+        threads = shares(2 * valid.size * (2 * dw_ih.size + dw_hh.size))
         run_parallel(
-            write_input_gradients,
-            [
-                (dxg, valid[first:last], wx, dx, resume)
-                for first, last in split(valid.size, shares(work))
-            ],
-        )
-        hidden, work = len(dw_ih) // self._gates, work + 2 * valid.size * dw_hh.size
-        run_parallel(
-            add_weight_gradients,
+            back_through_products,
             [
                 (
-                    dxg, dhg, self._apart, valid, first, last, self._early, x, met, gated, *sums
+                    dxg, dhg, self._apart, valid, rows, units, self._early, x, met, gated, wx, dx,
+                    resume, *sums,
                 )
-                for first, last in split(hidden, shares(work))
+                for rows, units in zip(shared(valid.size, threads), shared(hidden, threads))
             ],
         )  # fmt: skip

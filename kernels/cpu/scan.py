@@ -19,7 +19,7 @@ from .simd import lanes_of, load_part, store_part
 from .threads import run_parallel, shares, split
 from .tuples import gather_rows, scatter_rows
 
-COST = 20  # operations for a number that a unit reads, about
+COST = 100  # operations for a number that a unit reads, about
 
 
 @cache

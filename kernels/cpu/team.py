@@ -26,6 +26,7 @@ from .compiling import inlined
 LINE = 16  # integers from one member's line to the next: neighbouring lines are fetched in pairs
 SPINS = 500  # some ten microseconds
 PATIENCE = 2000  # spins and yields: a millisecond or less
+_FOREVER = 1 << 62
 _ARRIVED, _CLOSED, _MEMBERS = 0, LINE, 2 * LINE
 # Of a member's line: the last meeting it has come to; the leader's also says how many share the
 # next even and odd step; a follower's, one more than the step from which it takes part.
@@ -72,7 +73,7 @@ def _read(typingctx, board, at):
 
 
 @intrinsic
-def _write(typingctx, board, at, value):
+def write(typingctx, board, at, value):
     """Let others read `value`, and all that was written before."""
 
     def codegen(context, builder, sig, args):
@@ -134,6 +135,16 @@ def _wait(spins):
 
 
 @inlined
+def look_for(board, at, number, most):
+    """Look until `number` or more is written there, but only so often; returns how often."""
+    looks = 0
+    while looks < most and _read(board, at) < number:
+        _wait(looks)
+        looks += 1
+    return looks
+
+
+@inlined
 def join(board, leads):
     """Become a member: returns the member's number, and the first step in which it takes part.
 
@@ -166,14 +177,14 @@ def prepare_next(board, step, disturbed):
     Or, if the team was `disturbed`, nobody.
     """
     members = 1 if disturbed else 1 + _read(board, _ARRIVED)
-    _write(board, _MEMBERS + _SHARING + (step + 1) % 2, members)
+    write(board, _MEMBERS + _SHARING + (step + 1) % 2, members)
 
 
 @inlined
 def welcome(board, step, before, members):
     """By the leader, in the first step of the new ones: let them begin."""
     for new in range(before, members):
-        _write(board, _MEMBERS + new * LINE + _FROM, step + 1)
+        write(board, _MEMBERS + new * LINE + _FROM, step + 1)
 
 
 @inlined
@@ -182,21 +193,18 @@ def meet(board, member, members, number):
 
     Returns whether the wait was so long that someone's core must be in use by others.
     """
-    _write(board, _MEMBERS + member * LINE + _MET, number)
+    write(board, _MEMBERS + member * LINE + _MET, number)
     long = False
     for other in range(members):
-        spins = 0
-        while _read(board, _MEMBERS + other * LINE + _MET) < number:
-            _wait(spins)
-            spins += 1
-        long = long or spins > PATIENCE
+        looks = look_for(board, _MEMBERS + other * LINE + _MET, number, _FOREVER)
+        long = long or looks > PATIENCE
     return long
 
 
 @inlined
 def close(board, disturbed):
     """By the leader, at the end or when the team is disturbed: nobody else need begin."""
-    _write(board, _CLOSED, 2 if disturbed else 1)
+    write(board, _CLOSED, 2 if disturbed else 1)
 
 
 def close_to_newcomers(board):

@@ -1,4 +1,4 @@
-"""The threads that kernels run on: a pool of Python threads, since kernels release the GIL.
+"""The threads that kernels run on: Python's, since kernels release the GIL (see `workers`).
 
 Numba's own parallel loops depend on a threading layer that may abort on concurrent calls or
 after a fork. Here concurrent calls share the pool, a forked child makes its own, and work that
@@ -8,12 +8,12 @@ one thread does in a few microseconds never leaves the caller's.
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
-from .placement import Placement
 from .team import close_to_newcomers, new_board, was_disturbed
+from .workers import Workers
 
-SMALL = 200_000  # multiplications and additions; below, waking a thread costs more than it saves
+SMALL = 3_000_000  # operations of products, some 40 us: less is done before another thread helps
+OF_A_FUNCTION = 200  # operations of products that take as long as one exponential, about
 STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
 LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
 REST = 0.002  # seconds for which no team forms, once others have wanted the cores
@@ -29,7 +29,7 @@ def _available_cores():
 
 _lock = threading.Lock()
 _count = _available_cores()
-_pool, _placement = None, Placement()
+_workers = None
 _rest, _rest_until = REST, 0.0
 _here = threading.local()  # `alone`: this thread's kernels run on it alone
 
@@ -47,20 +47,23 @@ def set_num_threads(n):
     ValueError
         If `n` is not a whole number of at least 1.
     """
-    global _count, _pool, _placement
+    global _count, _workers
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"n: expected an integer of at least 1, got {n!r}")
     with _lock:
-        _count, _pool, _placement = n, None, Placement()
+        before, _count, _workers = _workers, n, None
+    if before:
+        before.dismiss()
 
 
-def _forget_pool():
-    global _pool, _lock, _placement
-    _pool, _lock, _placement = None, threading.Lock(), Placement()
+def _forget_workers():
+    """In a forked child, which has none of its parent's threads."""
+    global _workers, _lock
+    _workers, _lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_workers)
 
 
 def _at_hand():
@@ -68,7 +71,7 @@ def _at_hand():
 
 
 def shares(work):
-    """Over how many threads to spread `work` operations."""
+    """Over how many threads to spread `work` operations, multiplications and additions."""
     return 1 if work < SMALL else _at_hand()
 
 
@@ -79,29 +82,32 @@ def team_size(steps, multiplications, meetings):
     return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
 
 
-def _submit(function, calls):
-    global _pool
+def _give(function, calls):
+    """What `Workers.give` does, with workers that may have to be hired first."""
+    global _workers
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(
-                max(1, _count - 1), thread_name_prefix="gpurnn", initializer=_placement.register
-            )
-        _placement.avoid_this_core()
-        # Submitted under the lock: a pool that is replaced meanwhile takes no more work.
-        return [_pool.submit(function, *arguments) for arguments in calls]
+        if _workers is None:
+            _workers = Workers(_count - 1)
+        # Given under the lock: workers that are dismissed meanwhile take no more calls.
+        return _workers.give(function, calls)
 
 
 def run_parallel(function, calls):
-    """Call `function` with each tuple of arguments in `calls`, the first in this thread."""
+    """Call `function` with each tuple of arguments in `calls`, the first in this thread.
+
+    So are those for which no other thread is free.
+    """
     if len(calls) == 1:
         function(*calls[0])
         return
-    others = _submit(function, calls[1:])
+    given = _give(function, calls[1:])
     try:
         function(*calls[0])
+        for arguments in calls[1 + len(given) :]:
+            function(*arguments)
     finally:
-        for other in others:
-            other.result()
+        for call in given:
+            call.finish()
 
 
 run_together = map
@@ -133,14 +139,13 @@ def run_team(function, members, arguments):
         function(True, ALONE, *arguments)
         return
     board = new_board(members)
-    others = _submit(function, [(False, board, *arguments)] * (members - 1))
+    others = _give(function, [(False, board, *arguments)] * (members - 1))
     try:
         function(True, board, *arguments)
     finally:
         close_to_newcomers(board)
         for other in others:
-            if not other.cancel():
-                other.result()
+            other.finish(cancel=True)
         global _rest, _rest_until
         if was_disturbed(board):
             _rest_until = time.monotonic() + _rest
@@ -149,8 +154,12 @@ def run_team(function, members, arguments):
             _rest = REST
 
 
-def split(total, parts):
-    """Bounds [(first, last), ...] of `total` things in at most `parts` nearly equal parts."""
-    parts = max(1, min(parts, total))
+def shared(total, parts):
+    """Bounds [(first, last), ...] of `total` things in `parts` nearly equal parts."""
     bounds = [total * i // parts for i in range(parts + 1)]
     return list(zip(bounds, bounds[1:]))
+
+
+def split(total, parts):
+    """As `shared`, but in no more parts than there are things, and in at least one."""
+    return shared(total, max(1, min(parts, total)))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .blocks import ROWS
-from .compiling import kernel
+from .compiling import inlined, kernel
 from .forward import BLOCK_ROWS
 from .gradients import (
     DEPTH,
@@ -19,8 +19,8 @@ from .product import multiply_panels
 from .simd import REGISTER_BYTES
 
 
-@kernel("write_input_gradients")
-def write_input_gradients(dxg, valid, wx, dx, resume):
+@inlined
+def _write_input_gradients(dxg, valid, wx, dx, resume):
     """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
     depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
     dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
@@ -45,8 +45,8 @@ def add_own_gradients(dweights, valid, number, total):
             total[i] += sums[i]
 
 
-@kernel("add_weight_gradients")
-def add_weight_gradients(
+@inlined
+def _add_weight_gradients(
     dxg, dhg, apart, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
 ):
     """Add what the units first .. last - 1 of all gates contribute; `early` gates saw h, not gated.
@@ -93,3 +93,18 @@ def add_weight_gradients(
                     column_sums(dh_flat, rows, k0, depth, gate * padded + first, units, sums)
                 for i in range(units):
                     db_hh[row + i] += sums[i]
+
+
+@kernel("back_through_products")
+def back_through_products(
+    dxg, dhg, apart, valid, rows, units, early, x, h, gated, wx, dx, resume, dw_ih, dw_hh, db_ih,
+    db_hh,
+):  # fmt: skip
+    """What one thread does: the inputs' gradients of some of the rows, the weights' of some units.
+
+    `rows` and `units` are the first and the one after the last.
+    """
+    _write_input_gradients(dxg, valid[rows[0] : rows[1]], wx, dx, resume)
+    _add_weight_gradients(
+        dxg, dhg, apart, valid, units[0], units[1], early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
+    )
