@@ -18,7 +18,20 @@ from .product import multiply_panels, multiply_whole_panels
 from .simd import lanes_of
 
 BLOCK_ROWS = 64  # rows of a block of a product: its results stay in the cache till used
+MOST_BLOCK_ROWS = 512
 PASS_VECTORS = 16  # of a sequence's products that a pass works on: with all rows, within the cache
+
+
+def input_block_rows(inputs):
+    """How many rows of inputs to multiply at once; their products wait for the time loop.
+
+    With as many as a row has numbers the products are as large as the weights. For fewer rows
+    large weights would be read so often that they drive the recurrent ones from the cache.
+    """
+    return max(BLOCK_ROWS, min(inputs, MOST_BLOCK_ROWS))
+
+
+_input_block_rows = inlined(input_block_rows)
 
 
 def vectors_together(gates):
@@ -196,7 +209,7 @@ def forward_rows(cell, dtype, projected=False):
         steps, batch, inputs = x.shape
         slots, padded = history.shape[1], history.shape[3]
         x_flat, count = x.reshape(-1), rows.size
-        block, width = max(1, BLOCK_ROWS // count), pass_width(padded)
+        block, width = min(steps, max(1, _input_block_rows(inputs) // count)), pass_width(padded)
         tile_width = gate_count * width
         # Of each pass the products with the inputs lie together, as those of its tile do.
         x_rows, passes = block * count, (padded + width - 1) // width

@@ -13,7 +13,7 @@ from ..specialise import text_of_cell
 from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .dots import dot_rows
-from .forward import BLOCK_ROWS, vectors_together
+from .forward import vectors_together
 from .normalisation import HIDDEN, INPUTS, normalise
 from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
@@ -135,7 +135,7 @@ def forward_units(cell, dtype):
     their rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they
     are to be used as they lie; state and final (S, B, H), the states before and after all steps,
     which may be one array; extras; `norms`, see `normalisation`; history; xg, room for the products
-    of a block of steps' inputs (rows, G H' and more); y, flat, in which row (t, b) begins at
+    of a block of steps' inputs (steps B, G H' and more); y, flat, in which row (t, b) begins at
     (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
     former; whether time runs backwards. A normalised cell's team has one member, who has all
     products of a row.
@@ -167,7 +167,7 @@ def forward_units(cell, dtype):
         if s0 < 0:
             return
         xg_flat, x_flat = xg.reshape(-1), x.reshape(-1)
-        block = max(1, BLOCK_ROWS // batch)
+        block = xg.shape[0] // batch
         groups = (padded // lanes + together - 1) // together
         x_stride = xg.shape[1]
         x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)

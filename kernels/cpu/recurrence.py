@@ -8,7 +8,7 @@ import numpy as np
 from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
-from .forward import BLOCK_ROWS, forward_rows
+from .forward import forward_rows, input_block_rows
 from .forward_units import forward_units
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
@@ -169,7 +169,7 @@ class Recurrence:
         if steps * batch >= WORTH_PACKING:
             reduced = isinstance(weights, ReducedWeights)
             wx = self._order.input_panels(weights.expanded() if reduced else weights)
-        block = min(steps, max(1, BLOCK_ROWS // batch)) * batch
+        block = min(steps, max(1, input_block_rows(x.shape[2]) // batch)) * batch
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
         ((rows, counts),) = spread(lengths, steps, batch, 1)
         run_team(
