@@ -1,6 +1,7 @@
 """What all layers share: parameters, their gradients, the way between devices and files."""
 
 from collections.abc import Mapping
+from operator import is_
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Layer:
         self.rng = check_rng(rng)
         self.params, self.grads = {}, {}
         self._checked = {}  # the arrays that `_parameter` need not look at again
+        self._together = {}  # what `_parameters` returned last, by the names
 
     def _check_halves(self, device):
         if is_half(self.dtype) and device == "cpu":
@@ -139,6 +141,17 @@ class Layer:
             raise ValueError(f"params[{name!r}]: expected a C-contiguous array")
         self._checked[name] = value
         return value
+
+    def _parameters(self, names):
+        """Of a tuple of names the parameters as `_parameter` gives them, None for None.
+
+        It is the same tuple as the last time, if they are the same arrays.
+        """
+        values, last = tuple(map(self.params.get, names)), self._together.get(names)
+        if last is None or not all(map(is_, values, last)):
+            last = tuple([name and self._parameter(name) for name in names])
+            self._together[names] = last
+        return last
 
 
 def _to_numpy(value):

@@ -11,13 +11,16 @@ class RecurrentParameters(Layer):
     """What `Recurrent` keeps its parameters by; it has set its cell and all sizes before."""
 
     def _add_parameters(self):
+        # Numbers of a step's output of one direction, and of the hidden state; of both directions.
+        self._outputs = self.proj_size or self.hidden_size
+        self.output_size = self._outputs * self.directions
         bound = 1 / math.sqrt(self.hidden_size)
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         kinds += ("gain_ih", "gain_hh") if self.cell.normalised else ()
         kinds += ("weight_hr",) if self.proj_size else ()
-        self._shared = len(kinds)  # kinds of parameters that other cells have too
+        shared = len(kinds)  # kinds of parameters that other cells have too
         kinds += self.cell.weights
-        self._names = []
+        self._names, self._weight_names, self._own_names = [], [], []
         for layer in range(self.num_layers):
             shapes = self._shapes(layer)
             for suffix in ("", "_reverse")[: self.directions]:
@@ -25,9 +28,12 @@ class RecurrentParameters(Layer):
                     gain = kind in ("gain_ih", "gain_hh")
                     value = np.ones(shape) if gain else self._uniform(shape, bound)
                     self._add_parameter(f"{kind}_l{layer}{suffix}", value)
-                self._names.append(
-                    [f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds]
+                names = tuple(
+                    f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds
                 )
+                self._names.append(names)
+                self._weight_names.append(names[:shared])
+                self._own_names.append(names[shared:])
 
     def _shapes(self, layer):
         """The parameters' shapes of one direction of a layer, by kind."""
@@ -44,28 +50,16 @@ class RecurrentParameters(Layer):
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         return shapes | {kind: (self.hidden_size,) for kind in self.cell.weights}
 
-    @property
-    def output_size(self):
-        """Numbers of a step's output, of both directions: D H."""
-        return self._outputs * self.directions
-
-    @property
-    def _outputs(self):
-        """Numbers of a step's output of one direction, and of the hidden state."""
-        return self.proj_size or self.hidden_size
-
     def _inputs(self, layer):
         return self.input_size if layer == 0 else self.output_size
 
     def _weights(self, layer, direction):
         """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains or a projection's w_hr."""
-        names = self._names[layer * self.directions + direction][: self._shared]
-        return tuple([name and self._parameter(name) for name in names])
+        return self._parameters(self._weight_names[layer * self.directions + direction])
 
     def _own_weights(self, layer, direction):
         """Those of the cell's own, a tuple of arrays (H,)."""
-        names = self._names[layer * self.directions + direction][self._shared :]
-        return tuple([self._parameter(name) for name in names])
+        return self._parameters(self._own_names[layer * self.directions + direction])
 
     def _gradients(self, layer, direction):
         """Those of `_weights`' first four, of `_own_weights`, then of a projection's w_hr."""

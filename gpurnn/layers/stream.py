@@ -63,9 +63,9 @@ class Stream:
             out = self._xp.empty(self._y_shape, layer.dtype)
         elif self._checked(out, "out", self._y_shape) is not out:
             raise ValueError("out: expected a C-contiguous array")
-        x = x[None]
-        targets = [*self._between, out[None]]
-        for k, (step, target) in enumerate(zip(self._steps, targets)):
+        x, last = x[None], len(self._between)
+        for k, step in enumerate(self._steps):
+            target = out[None] if k == last else self._between[k]
             step(layer._weights(k, 0), layer._extras(k, 0), x, target)
             x = target
         return out

@@ -9,7 +9,7 @@ from .simd import load, load_part
 
 def as_triples(extras):
     """What kernels take: (flat array, step stride, sequence stride) of each; see `..extras`."""
-    return tuple((extra.reshape(-1), *strides_of(extra)) for extra in extras)
+    return tuple([(extra.reshape(-1), *strides_of(extra)) for extra in extras])
 
 
 @cache

@@ -65,6 +65,7 @@ class Recurrence:
         self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
         width = panel_width(dtype)
         self._gates_width = -(-cell.gates * self.padded // width) * width
+        self._last_lying = None, None
 
     # The kernels are found by the whole of a cell's text: once is enough.
 
@@ -152,6 +153,13 @@ class Recurrence:
 
     def _as_they_lie(self, weights):
         """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""
+        of, lying = self._last_lying
+        if of is not weights:
+            lying = self._find_lying(weights)
+            self._last_lying = weights, lying
+        return lying
+
+    def _find_lying(self, weights):
         if isinstance(weights, ReducedWeights):
             arrays = weights.w_ih, weights.w_hh, weights.scale_ih, weights.scale_hh
             biases = weights.b_ih, weights.b_hh

@@ -1,0 +1,134 @@
+"""The pool of threads: every call is made once, nobody waits in vain, nothing is kept."""
+
+import gc
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from gpurnn.kernels.cpu.workers import Workers
+
+
+@pytest.fixture
+def workers():
+    made = Workers(2)
+    yield made
+    made.dismiss()
+
+
+def finish(calls):
+    for call in calls:
+        call.finish()
+
+
+def test_each_call_is_made_once_by_a_worker_or_by_who_waits(workers):
+    made, given, here = [], [], threading.get_ident()
+    for i in range(300):
+        wanted = [(i, 0), (i, 1)]
+        calls = workers.give(lambda *a: made.append((a, threading.get_ident())), wanted)
+        given += wanted[: len(calls)]
+        if i % 3 == 0:
+            time.sleep(0.001)  # the workers sleep too, or have made the call meanwhile
+        finish(calls)
+    assert sorted(a for a, _ in made) == given
+    assert len({thread for _, thread in made} - {here}) == 2
+
+
+def test_no_more_calls_are_taken_than_there_are_free_workers(workers):
+    gate = threading.Event()
+    first = workers.give(gate.wait, [(60,)])
+    assert workers.give(gate.wait, []) == []
+    second = workers.give(lambda: None, [(), (), ()])
+    assert len(second) == 1
+    finish(second)
+    gate.set()
+    finish(first)
+
+
+def test_an_error_reaches_who_waits_and_the_worker_goes_on(workers):
+    def fail(number):
+        time.sleep(0.01)
+        raise ValueError(f"number {number}")
+
+    for number in range(3):
+        calls = []
+        while not calls:  # it may not have come back yet from the one before
+            calls = workers.give(fail, [(number,)])
+        (call,) = calls
+        time.sleep(0.005 * number)
+        with pytest.raises(ValueError, match=f"number {number}"):
+            call.finish()
+
+
+def test_a_cancelled_call_is_not_made_but_one_that_has_begun_is_waited_for(workers):
+    begun, gate, made = threading.Event(), threading.Event(), []
+
+    def work():
+        begun.set()
+        gate.wait(60)
+        made.append(1)
+
+    busy = workers.give(work, [(), ()])
+    assert begun.wait(60)
+    threading.Timer(0.05, gate.set).start()
+    for call in busy:
+        call.finish(cancel=True)
+    count = len(made)
+    assert count >= 1
+    time.sleep(0.05)
+    assert len(made) == count, "a call was made after it had been cancelled"
+
+
+def test_an_idle_worker_keeps_no_array_alive(workers):
+    array = np.zeros(10)
+    gone = weakref.ref(array)
+    (call,) = workers.give(lambda a: time.sleep(0.01), [(array,)])
+    time.sleep(0.005)
+    finish([call])
+    del array, call
+    deadline = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.001)
+    assert gone() is None
+
+
+def test_dismissed_workers_end_idle_or_busy():
+    before = set(threading.enumerate())
+    workers, gate = Workers(2), threading.Event()
+    (busy,) = workers.give(gate.wait, [(60,)])
+    time.sleep(0.01)
+    (idle,) = workers.give(time.sleep, [(0.005,)])
+    idle.finish()
+    ours = set(threading.enumerate()) - before
+    assert len(ours) == 2
+    workers.dismiss()
+    gate.set()
+    busy.finish()
+    for thread in ours:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_many_callers_at_once(workers):
+    counts = np.zeros(8, int)
+
+    def add(i):
+        counts[i] += 1
+
+    def call_often(i):
+        for _ in range(200):
+            calls = workers.give(add, [(i,), (i,)])
+            add(i)
+            for _ in range(2 - len(calls)):
+                add(i)
+            finish(calls)
+
+    callers = [threading.Thread(target=call_often, args=(i,)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert (counts == 600).all()
