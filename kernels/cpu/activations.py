@@ -9,6 +9,7 @@ from .elementwise import apply_map
 from .functions import REPLACEMENTS, exp
 from .simd import lanes_of, load_part, store_part
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
+from .views import flattened
 
 
 @cache
@@ -78,7 +79,7 @@ def _softmax_rows(dtype):
     @kernel(f"softmax_rows {dtype}")
     def run(first, last, a):
         for row in range(first, last):
-            softmax(a.reshape(-1), row * a.shape[1], a.shape[1])
+            softmax(flattened(a), row * a.shape[1], a.shape[1])
 
     return run
 
@@ -91,7 +92,7 @@ def _softmax_gradient_rows(dtype):
     def run(first, last, d, y):
         for row in range(first, last):
             at = row * y.shape[1]
-            turn(d.reshape(-1), at, y.reshape(-1), at, y.shape[1])
+            turn(flattened(d), at, flattened(y), at, y.shape[1])
 
     return run
 

@@ -15,6 +15,7 @@ from .exponentials import exponentials
 from .functions import REPLACEMENTS
 from .simd import lanes_of, load, store, sum_lanes
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
+from .views import flattened
 
 _term, _gradient = (specialise(f, REPLACEMENTS, inlined) for f in (score_term, score_gradient))
 
@@ -71,7 +72,7 @@ def _additive_kernel(dtype):
 
     @kernel(f"additive_scores {dtype}")
     def run(query, keys, weight, lengths, first, last, scores):
-        (queries, batch, size), q, k = query.shape, query.reshape(-1), keys.reshape(-1)
+        (queries, batch, size), q, k = query.shape, flattened(query), flattened(keys)
         for b in range(first, last):
             for i in range(queries):
                 for j in range(lengths[b]):
@@ -90,8 +91,8 @@ def _additive_backward_kernel(dtype):
 
     @kernel(f"additive_scores_backward {dtype}")
     def run(query, keys, weight, lengths, dscores, first, last, dquery, dkeys, dweight):
-        (queries, batch, size), q, k = query.shape, query.reshape(-1), keys.reshape(-1)
-        dq, dk = dquery.reshape(-1), dkeys.reshape(-1)
+        (queries, batch, size), q, k = query.shape, flattened(query), flattened(keys)
+        dq, dk = flattened(dquery), flattened(dkeys)
         for b in range(first, last):
             for i in range(queries):
                 for j in range(lengths[b]):

@@ -12,6 +12,7 @@ from .backward_passes import cell_backward_pass, gate_backward_pass
 from .compiling import inlined, kernel
 from .normalisation import HIDDEN, normalise_backward
 from .product import multiply_whole_panels
+from .views import flattened
 
 
 def _one_phase(cell, dtype):
@@ -29,9 +30,9 @@ def _one_phase(cell, dtype):
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
             extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        dh_flat = dhg.reshape(-1)
+        dh_flat = flattened(dhg)
         back_to_products(
-            dh_flat if apart else dxg.reshape(-1), dh_flat, count, rows, t * batch, hidden, padded,
+            dh_flat if apart else flattened(dxg), dh_flat, count, rows, t * batch, hidden, padded,
             norm,
         )  # fmt: skip
         for r in range(count):
@@ -58,7 +59,7 @@ def _two_phase(cell, dtype):
         carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
+        dx_flat, dh_flat = flattened(dxg), flattened(dhg)
         run_cell(
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
             extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
@@ -100,7 +101,7 @@ def _projected(cell, dtype):
         carried, offsets,
     ):  # fmt: skip
         (batch, outputs), padded = dseen.shape[1:], history.shape[3]
-        dseen_flat = dseen.reshape(-1)
+        dseen_flat = flattened(dseen)
         for r in range(count):
             at = t * batch + rows[r]
             offsets[r] = at * outputs
@@ -120,7 +121,7 @@ def _projected(cell, dtype):
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         multiply_whole_panels(
-            dhg.reshape(-1), offsets, count, np.intp(1), gate_count * padded, wh, np.intp(0),
+            flattened(dhg), offsets, count, np.intp(1), gate_count * padded, wh, np.intp(0),
             wh.shape[0], carry, carry_offsets, np.bool_(False),
         )  # fmt: skip
 

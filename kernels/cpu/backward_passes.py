@@ -17,6 +17,7 @@ from .extras import gather_extras, load_row
 from .functions import REPLACEMENTS
 from .simd import lanes_of, load
 from .tuples import add, add_at, gather, scatter
+from .views import flattened
 
 
 def _compiled(function):
@@ -47,8 +48,8 @@ def cell_backward_pass(cell, dtype):
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
-        states_flat, tape_flat = history.reshape(-1), tape.reshape(-1)
-        dx_flat, dh_flat, dweights_flat = dxg.reshape(-1), dhg.reshape(-1), dweights.reshape(-1)
+        states_flat, tape_flat = flattened(history), flattened(tape)
+        dx_flat, dh_flat, dweights_flat = flattened(dxg), flattened(dhg), flattened(dweights)
         for r in range(count):
             at = t * batch + rows[r]
             dy_at, gate_at = dy_offset + at * dy_stride, (at * gate_count + early_count) * padded
@@ -92,7 +93,7 @@ def gate_backward_pass(cell, dtype):
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
-        states_flat, tape_flat, dx_flat = history.reshape(-1), tape.reshape(-1), dxg.reshape(-1)
+        states_flat, tape_flat, dx_flat = flattened(history), flattened(tape), flattened(dxg)
         for r in range(count):
             at, old = t * batch + rows[r], (before * batch + rows[r]) * padded
             for j in range(begin, end, lanes):

@@ -15,6 +15,7 @@ from .dots import add_scaled_rows
 from .normalisation import HIDDEN, normalise_backward
 from .simd import lanes_of
 from .team import close, join, meet, members_of, prepare_next, welcome
+from .views import flattened
 
 
 @inlined
@@ -44,9 +45,9 @@ def _one_phase(cell, dtype):
             begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, extras,
             history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        dh_flat = dhg.reshape(-1)
+        dh_flat = flattened(dhg)
         back_to_products(
-            dh_flat if apart else dxg.reshape(-1), dh_flat, count, rows, t * batch, hidden, padded,
+            dh_flat if apart else flattened(dxg), dh_flat, count, rows, t * batch, hidden, padded,
             norm,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting)
@@ -75,7 +76,7 @@ def _two_phase(cell, dtype):
         carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
+        dx_flat, dh_flat = flattened(dxg), flattened(dhg)
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
             dgated[carry_offsets[r] + begin : carry_offsets[r] + end] = 0
@@ -133,7 +134,7 @@ def backward_units(cell, dtype):
         member, s0 = join(board, leads)
         if s0 < 0:
             return
-        w_flat, carry_flat, dgated_flat = w.reshape(-1), carry.reshape(-1), dgated.reshape(-1)
+        w_flat, carry_flat, dgated_flat = flattened(w), flattened(carry), flattened(dgated)
         carry_offsets, offsets = np.arange(batch) * padded, np.empty(batch, np.intp)
         vectors, members_before, disturbed = padded // lanes, np.intp(1 if leads else 0), False
         for s in range(s0, steps):

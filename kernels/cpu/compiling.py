@@ -7,12 +7,31 @@ they are linked into: half of its time goes there. Parts are therefore left as t
 
 import ctypes
 
+import llvmlite.binding as llvm
 from numba import _dynfunc, njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from ..cache import DispatcherCache
+from .borrowing import without_counts_of_arguments
 from .simd import REGISTER_BYTES
+
+
+class _KernelLibrary(JITCodeLibrary):
+    """A kernel's code, with that of the parts that it calls."""
+
+    def _optimize_final_module(self):
+        assembly = without_counts_of_arguments(str(self._final_module))
+        self._final_module = llvm.parse_assembly(assembly)
+        super()._optimize_final_module()
+
+
+class _KernelCompiler(Compiler):
+    def compile_extra(self, function):
+        library = _KernelLibrary(self.state.targetctx.codegen(), function.__qualname__)
+        library.enable_object_caching()
+        self.state.library = library
+        return super().compile_extra(function)
 
 
 class _PartLibrary(JITCodeLibrary):
@@ -66,7 +85,9 @@ def kernel(identity):
     """
 
     def decorate(function):
-        dispatcher = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+        dispatcher = njit(
+            nogil=True, error_model="numpy", no_cfunc_wrapper=True, pipeline_class=_KernelCompiler
+        )(function)
         dispatcher._cache = DispatcherCache(f"{identity} {REGISTER_BYTES}")
         return dispatcher
 

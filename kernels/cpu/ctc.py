@@ -11,6 +11,7 @@ from .exponentials import exponentials
 from .functions import REPLACEMENTS, exp
 from .simd import lanes_of, load, select, store, store_part, sum_lanes
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
+from .views import flattened
 
 _advance, _to_blank, _to_label = (
     specialise(f, REPLACEMENTS, inlined) for f in (advance, retreat_to_blank, retreat_to_label)
@@ -55,7 +56,7 @@ def _emit(dtype):
     def emit(logits, b, steps, labels, blank, weight, dlogits, of_blank, of_labels):
         _, batch, classes = logits.shape
         padded = (classes + lanes - 1) // lanes * lanes
-        row, gradient = np.empty(padded, logits.dtype), dlogits.reshape(-1)
+        row, gradient = np.empty(padded, logits.dtype), flattened(dlogits)
         for t in range(steps):
             largest = logits[t, b, 0]
             for k in range(classes):
@@ -85,7 +86,7 @@ def _forward(dtype):
     @inlined
     def forward(count, skips, of_blank, of_labels, alphas):
         steps, _, pitch = alphas.shape
-        flat, emitted = alphas.reshape(-1), of_labels.reshape(-1)
+        flat, emitted = flattened(alphas), flattened(of_labels)
         alphas[0] = NONE
         alphas[0, 0, lanes] = of_blank[0]
         if count:
@@ -123,7 +124,7 @@ def _backward(dtype):
     def backward(b, labels, blank, weight, skips, of_blank, of_labels, alphas, dlogits):
         steps, _, pitch = alphas.shape
         count, width, at = labels.size, pitch - 2 * lanes, lanes
-        flat, emitted = alphas.reshape(-1), of_labels.reshape(-1)
+        flat, emitted = flattened(alphas), flattened(of_labels)
         # Rows of blanks and labels: what follows a state, that with what it emits, its odds.
         betas = np.full(2 * pitch, NONE, alphas.dtype)
         after, odds = betas.copy(), betas.copy()

@@ -4,6 +4,7 @@ import numpy as np
 
 from .compiling import inlined, kernel
 from .dots import add_scaled_rows
+from .views import flattened
 
 # Measured: with more of either, packing pays.
 MOST_ROWS = 16
@@ -31,10 +32,10 @@ def backward_of_few(
     """All that `back_through_products` does, row after row."""
     gates, padded = dxg.shape[2:]
     units, inputs, seen_width = dw_ih.shape[0] // gates, dw_ih.shape[1], dw_hh.shape[1]
-    dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
-    x_flat, h_flat, gated_flat = x.reshape(-1), h.reshape(-1), gated.reshape(-1)
-    w_flat, dinputs = w_ih.reshape(-1), dx.reshape(-1)
-    dw_ih_flat, dw_hh_flat = dw_ih.reshape(-1), dw_hh.reshape(-1)
+    dx_flat, dh_flat = flattened(dxg), flattened(dhg)
+    x_flat, h_flat, gated_flat = flattened(x), flattened(h), flattened(gated)
+    w_flat, dinputs = flattened(w_ih), flattened(dx)
+    dw_ih_flat, dw_hh_flat = flattened(dw_ih), flattened(dw_hh)
     for row in valid:
         if not resume:
             dinputs[row * inputs : (row + 1) * inputs] = 0

@@ -16,6 +16,7 @@ from .normalisation import HIDDEN, INPUTS, normalise
 from .passes import cell_pass, gate_pass
 from .product import multiply_panels, multiply_whole_panels
 from .simd import lanes_of
+from .views import flattened
 
 BLOCK_ROWS = 64  # rows of a block of a product: its results stay in the cache till used
 MOST_BLOCK_ROWS = 512
@@ -81,7 +82,7 @@ def _one_phase(cell, dtype):
         hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        states_flat = history.reshape(-1)
+        states_flat = flattened(history)
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         width = pass_width(padded)
@@ -114,7 +115,7 @@ def _two_phase(cell, dtype):
         hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
+        states_flat, gated_flat = flattened(history), flattened(gated)
         gated_row = t * batch if keep else 0
         width = pass_width(padded)
         x_width = gate_count * width
@@ -159,7 +160,7 @@ def _projected(cell, dtype):
         hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        states_flat, seen_flat = history.reshape(-1), gated.reshape(-1)
+        states_flat, seen_flat = flattened(history), flattened(gated)
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         width = pass_width(padded)
@@ -208,7 +209,7 @@ def forward_rows(cell, dtype, projected=False):
     ):  # fmt: skip
         steps, batch, inputs = x.shape
         slots, padded = history.shape[1], history.shape[3]
-        x_flat, count = x.reshape(-1), rows.size
+        x_flat, count = flattened(x), rows.size
         block, width = min(steps, max(1, _input_block_rows(inputs) // count)), pass_width(padded)
         tile_width = gate_count * width
         # Of each pass the products with the inputs lie together, as those of its tile do.

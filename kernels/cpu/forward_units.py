@@ -19,6 +19,7 @@ from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
 from .simd import lanes_of, load_part, store
 from .team import close, join, meet, members_of, prepare_next, welcome
+from .views import flattened
 
 
 @cache
@@ -31,7 +32,7 @@ def _multiply_rows(first, gates, lanes):
 
     @inlined
     def multiply(begin, end, hidden, w, scale, bias, depth, x, offsets, count, out, out_offsets):
-        flat, pitch = w.reshape(-1), w.shape[1]
+        flat, pitch = flattened(w), w.shape[1]
         for j in range(begin, end, lanes):
             left = hidden - j
             for g in range(gates):
@@ -60,7 +61,7 @@ def _one_phase(cell, dtype):
         batch, padded = history.shape[2:]
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
-        states_flat = history.reshape(-1)
+        states_flat = flattened(history)
         multiply(
             begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
         )
@@ -88,7 +89,7 @@ def _two_phase(cell, dtype):
         y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
+        states_flat, gated_flat = flattened(history), flattened(gated)
         gated_row = t * batch if keep else 0
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
@@ -166,7 +167,7 @@ def forward_units(cell, dtype):
         member, s0 = join(board, leads)
         if s0 < 0:
             return
-        xg_flat, x_flat = xg.reshape(-1), x.reshape(-1)
+        xg_flat, x_flat = flattened(xg), flattened(x)
         block = xg.shape[0] // batch
         groups = (padded // lanes + together - 1) // together
         x_stride = xg.shape[1]

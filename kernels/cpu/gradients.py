@@ -10,6 +10,7 @@ from .blocks import ROWS, VECTORS
 from .compiling import inlined, part
 from .product import multiply_panels
 from .simd import REGISTER_BYTES, broadcast, load, load_part, store
+from .views import flattened
 
 DEPTH = 256  # of a slice: a panel this deep lies in the first-level cache
 GROUPS = 12  # of ROWS columns of the left factor, packed at a time: whole cache lines
@@ -45,7 +46,7 @@ def empty_slice(width, like):
 def pack_slice(b, offsets, first, depth, width, panels):
     """Rows first .. first + depth - 1 of the right factor: row k begins at b[offsets[k]]."""
     count, height, across = panels.shape
-    flat = panels.reshape(-1)
+    flat = flattened(panels)
     for k in range(depth):
         row = offsets[first + k]
         for p in range(count):

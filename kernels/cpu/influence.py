@@ -19,6 +19,7 @@ from .product import multiply_panels
 from .simd import REGISTER_BYTES, fma, lanes_of, load, load_part, store, store_part
 from .threads import run_parallel, shares, split
 from .tuples import gather_part, scatter_part
+from .views import flattened
 
 GROUP = 4  # panels a product: their new values stay in the cache until they are written back
 
@@ -44,7 +45,7 @@ def _propagate_full(states, late, dtype):
             for r in range(rows):
                 a_offsets[r] = ((r // hidden * batch + b) * hidden + r % hidden) * hidden
             multiply_panels(
-                transition.reshape(-1), a_offsets, rows, np.intp(1), hidden,
+                flattened(transition), a_offsets, rows, np.intp(1), hidden,
                 influence[i : i + count], product, c_offsets, count * width, np.bool_(False),
             )  # fmt: skip
             for r in range(rows if states > 1 else 0):
@@ -79,7 +80,7 @@ def _propagate_full(states, late, dtype):
 def _full_gradient(first, last, influence, dy, gradient):
     (batch, hidden), width = dy.shape, influence.shape[2]
     panels_each, height = influence.shape[0] // batch, influence.shape[1]
-    flat, lanes = influence.reshape(-1), REGISTER_BYTES // influence.itemsize
+    flat, lanes = flattened(influence), REGISTER_BYTES // influence.itemsize
     for p in range(first, last):
         for w in range(0, width, lanes):
             total = load(gradient, p * width + w)
@@ -173,8 +174,8 @@ def _propagate_own(states, dtype):
         batch, count = influence.shape[1:]
         hidden, reach = own.shape[3], coefficients[0, 0].size
         rows = coefficients.shape[3] * hidden
-        flat, own_flat, s_flat = influence.reshape(-1), own.reshape(-1), sources.reshape(-1)
-        factors, plane = coefficients.reshape(-1), batch * count
+        flat, own_flat, s_flat = flattened(influence), flattened(own), flattened(sources)
+        factors, plane = flattened(coefficients), batch * count
         for i in range(len(segments)):
             start, width, part, source, late_source = segments[i]
             for row in range(first, last):
@@ -197,7 +198,7 @@ def _propagate_own(states, dtype):
 @kernel("own_influence_gradient")
 def _own_gradient(first, last, segments, influence, dy, gradient):
     (batch, hidden), count = dy.shape, influence.shape[2]
-    flat, lanes = influence.reshape(-1), REGISTER_BYTES // influence.itemsize
+    flat, lanes = flattened(influence), REGISTER_BYTES // influence.itemsize
     for i in range(len(segments)):
         start, width = segments[i, 0], segments[i, 1]
         for row in range(first, last):

@@ -14,6 +14,7 @@ from .compiling import kernel
 from .linear import packed_weight
 from .product import multiply_panels
 from .threads import run_parallel, shares
+from .views import flattened
 
 
 @cache
@@ -23,7 +24,7 @@ def _forward(nonlinearity, output, dtype):
     @kernel(f"jordan_forward {nonlinearity} {output} {dtype}")
     def forward(rows, counts, by_context, by_hidden, decay, hidden, context, y):
         (steps, batch, units), outputs = hidden.shape, y.shape[2]
-        hidden_flat, context_flat, y_flat = hidden.reshape(-1), context.reshape(-1), y.reshape(-1)
+        hidden_flat, context_flat, y_flat = flattened(hidden), flattened(context), flattened(y)
         hidden_at, output_at = np.empty(rows.size, np.intp), np.empty(rows.size, np.intp)
         for t in range(steps):
             count = counts[t]
@@ -56,8 +57,8 @@ def _backward(nonlinearity, output, dtype):
     @kernel(f"jordan_backward {nonlinearity} {output} {dtype}")
     def backward(rows, counts, to_hidden, to_context, decay, hidden, y, doutput, dhidden, carry):
         (steps, batch, units), outputs = hidden.shape, y.shape[2]
-        hidden_flat, y_flat = hidden.reshape(-1), y.reshape(-1)
-        dh_flat, do_flat, carry_flat = dhidden.reshape(-1), doutput.reshape(-1), carry.reshape(-1)
+        hidden_flat, y_flat = flattened(hidden), flattened(y)
+        dh_flat, do_flat, carry_flat = flattened(dhidden), flattened(doutput), flattened(carry)
         hidden_at, output_at = np.empty(rows.size, np.intp), np.empty(rows.size, np.intp)
         carry_at = rows * outputs
         for t in range(steps - 1, -1, -1):

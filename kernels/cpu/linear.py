@@ -7,6 +7,7 @@ from .gradients import add_outer_product
 from .packing import empty_panels, pack_columns, pack_rows
 from .product import multiply_panels
 from .threads import run_parallel, shares, split
+from .views import flattened
 
 
 @kernel("pack_weight")
@@ -15,9 +16,9 @@ def _pack(weight, transposed, bias, panels):
     outputs, inputs = weight.shape
     starts = np.arange(outputs) * inputs
     if transposed:
-        pack_columns(weight.reshape(-1), starts, bias, np.arange(bias.size), panels)
+        pack_columns(flattened(weight), starts, bias, np.arange(bias.size), panels)
     else:
-        pack_rows(weight.reshape(-1), starts, inputs, panels)
+        pack_rows(flattened(weight), starts, inputs, panels)
 
 
 @part
@@ -25,8 +26,8 @@ def multiply_rows(a, first, last, panels, c):
     """Rows first .. last - 1 of C = A @ B, B packed."""
     rows = np.arange(first, last)
     multiply_panels(
-        a.reshape(-1), rows * a.shape[1], rows.size, np.intp(1), a.shape[1], panels,
-        c.reshape(-1), rows * c.shape[1], c.shape[1], np.bool_(False),
+        flattened(a), rows * a.shape[1], rows.size, np.intp(1), a.shape[1], panels,
+        flattened(c), rows * c.shape[1], c.shape[1], np.bool_(False),
     )  # fmt: skip
 
 
@@ -37,8 +38,8 @@ _multiply_rows = kernel("multiply_rows")(multiply_rows.py_func)
 def _add_weight_gradient(dy, first, last, x, dweight, dbias):
     rows, (outputs, inputs) = np.arange(dy.shape[0]), dweight.shape
     add_outer_product(
-        dy.reshape(-1), rows * outputs, first, last, x.reshape(-1), rows * inputs, inputs,
-        dweight.reshape(-1), dbias,
+        flattened(dy), rows * outputs, first, last, flattened(x), rows * inputs, inputs,
+        flattened(dweight), dbias,
     )  # fmt: skip
 
 

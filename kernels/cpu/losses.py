@@ -8,6 +8,7 @@ from .compiling import kernel
 from .exponentials import exponentials
 from .simd import lanes_of, load, store_part
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
+from .views import flattened
 
 
 @cache
@@ -19,7 +20,7 @@ def _softmax_kernel(dtype):
         classes = logits.shape[1]
         padded = (classes + lanes - 1) // lanes * lanes
         row = np.empty(padded, logits.dtype)
-        gradient = dlogits.reshape(-1)
+        gradient = flattened(dlogits)
         for n in range(first, last):
             if targets[n] == ignored:
                 for k in range(classes):

@@ -21,6 +21,7 @@ import numpy as np
 from ..normalisation import EPSILON
 from .compiling import inlined, kernel, part
 from .simd import REGISTER_BYTES, broadcast, fma, lanes_of, load, load_part, store, sum_lanes
+from .views import flattened
 
 INPUTS, HIDDEN = 0, 1
 BLOCK_ROWS = 64  # of gradients: they stay in the cache from one use to the next
@@ -114,7 +115,7 @@ def _normalise_rows_backward(dtype):
     def run(d, out, count, rows, first, hidden, padded, norm, early, gates, all_gates, phase):
         gain, normals, scales, totals = norm
         add_gradients(
-            d, count, rows, first, padded, normals, totals.reshape(-1), early, gates, all_gates
+            d, count, rows, first, padded, normals, flattened(totals), early, gates, all_gates
         )
         size = gates * hidden
         for r in range(count):
@@ -201,7 +202,7 @@ def normalise_inputs_backward(dtype):
 
     @kernel(f"normalise_inputs_backward {dtype}")
     def backward(dxg, valid, hidden, norm):
-        flat, (gates, padded), nothing = dxg.reshape(-1), dxg.shape[2:], np.intp(0)
+        flat, (gates, padded), nothing = flattened(dxg), dxg.shape[2:], np.intp(0)
         for first in range(0, valid.size, BLOCK_ROWS):
             rows = valid[first : first + BLOCK_ROWS]
             back(

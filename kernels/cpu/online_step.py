@@ -15,6 +15,7 @@ from .functions import REPLACEMENTS
 from .simd import REGISTER_BYTES, broadcast, lanes_of, load_part, store_part
 from .threads import run_parallel, shares, split
 from .tuples import add, gather_part, scatter_part
+from .views import flattened
 
 
 @cache
@@ -35,7 +36,7 @@ def _unit(count, one):
 def _multiply_sources(w, first_row, last_row, bias, sources, at, first, last, out):
     """out[b - first, row] = w[row] . sources[b, at:] + bias[row], b = first .. last - 1."""
     depth, lanes = w.shape[1], REGISTER_BYTES // w.itemsize
-    w_flat, s_flat, out_flat = w.reshape(-1), sources.reshape(-1), out.reshape(-1)
+    w_flat, s_flat, out_flat = flattened(w), flattened(sources), flattened(out)
     for row in range(first_row, last_row, lanes):
         n = min(lanes, last_row - row)
         for b in range(first, last):
@@ -90,8 +91,8 @@ def _one_phase(cell, dtype):
         hg = np.empty_like(xg)
         _multiply_sources(w_ih, 0, rows, b_ih, sources, 0, first, last, xg)
         _multiply_sources(w_hh, 0, rows, b_hh, sources, inputs, first, last, hg)
-        x_flat, h_flat = xg.reshape(-1), hg.reshape(-1)
-        old_flat, new_flat = old.reshape(-1), new.reshape(-1)
+        x_flat, h_flat = flattened(xg), flattened(hg)
+        old_flat, new_flat = flattened(old), flattened(new)
         for b in range(first, last):
             for j in range(0, hidden, lanes):
                 n, at, g = min(lanes, hidden - j), b * hidden + j, (b - first) * rows + j
@@ -102,8 +103,8 @@ def _one_phase(cell, dtype):
                 put_states(new_flat, at, plane, values, n)
                 derivatives(
                     saved, olds, values,
-                    coefficients.reshape(-1), b * coefficients[0].size + j,
-                    by_state.reshape(-1), b * state_count * state_count * hidden + j, hidden, n,
+                    flattened(coefficients), b * coefficients[0].size + j,
+                    flattened(by_state), b * state_count * state_count * hidden + j, hidden, n,
                 )  # fmt: skip
 
     return step
@@ -134,8 +135,8 @@ def _two_phase(cell, dtype):
         kept = np.empty((last - first) * kept_count * hidden, old.dtype)
         _multiply_sources(w_ih, 0, rows, b_ih, sources, 0, first, last, xg)
         _multiply_sources(w_hh, 0, early_rows, b_hh, sources, inputs, first, last, hg)
-        x_flat, h_flat, s_flat = xg.reshape(-1), hg.reshape(-1), sources.reshape(-1)
-        old_flat, new_flat = old.reshape(-1), new.reshape(-1)
+        x_flat, h_flat, s_flat = flattened(xg), flattened(hg), flattened(sources)
+        old_flat, new_flat = flattened(old), flattened(new)
         gated = inputs + hidden
         for b in range(first, last):
             for j in range(0, hidden, lanes):
@@ -148,7 +149,7 @@ def _two_phase(cell, dtype):
                 store_part(s_flat, b * sources.shape[1] + gated + j, q, n)
                 put_keeps(kept, (b - first) * kept_count * hidden + j, hidden, carry, n)
         _multiply_sources(w_hh, early_rows, rows, b_hh, sources, gated, first, last, hg)
-        coefficients_flat = coefficients.reshape(-1)
+        coefficients_flat = flattened(coefficients)
         for b in range(first, last):
             for j in range(0, hidden, lanes):
                 n, at, g = min(lanes, hidden - j), b * hidden + j, (b - first) * rows + j
@@ -166,10 +167,10 @@ def _two_phase(cell, dtype):
                 put_late(coefficients_flat, c + early_rows, hidden, da, n)
                 da, besides = gate_backward(saved, olds, carried, zero)
                 put_early(coefficients_flat, c, hidden, da, n)
-                put_state(by_state.reshape(-1), at, hidden, plus(direct, besides), n)
+                put_state(flattened(by_state), at, hidden, plus(direct, besides), n)
                 da, direct = gate_backward(saved, olds, nothing(zero), one)
-                put_early(gated_by.reshape(-1), b * early_rows + j, hidden, da, n)
-                put_state(gated_by_state.reshape(-1), at, hidden, direct, n)
+                put_early(flattened(gated_by), b * early_rows + j, hidden, da, n)
+                put_state(flattened(gated_by_state), at, hidden, direct, n)
 
     return step
 

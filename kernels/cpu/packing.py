@@ -24,6 +24,7 @@ from .simd import (
     store,
     vector_ir,
 )
+from .views import flattened
 
 
 @cache
@@ -99,7 +100,7 @@ def pack_columns(source, starts, start_row, start_index, panels):
     """
     count, height, width = panels.shape
     lanes, depth = REGISTER_BYTES // source.itemsize, height - 1
-    flat = panels.reshape(-1)
+    flat = flattened(panels)
     square = np.empty(lanes * lanes, source.dtype)
     all_starts = np.full(count * width, -1)
     for n in range(starts.size):
@@ -129,7 +130,7 @@ def pack_rows(source, starts, columns, panels):
     """
     count, height, width = panels.shape
     lanes = REGISTER_BYTES // source.itemsize
-    flat = panels.reshape(-1)
+    flat = flattened(panels)
     panels[:, 0] = 0
     for k in range(starts.size):
         for p in range(count):

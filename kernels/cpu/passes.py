@@ -27,6 +27,7 @@ from .extras import gather_extras
 from .functions import REPLACEMENTS
 from .simd import lanes_of, store, store_part
 from .tuples import gather, scatter
+from .views import flattened
 
 
 def _compiled(function):
@@ -69,7 +70,7 @@ def cell_pass(cell, dtype):
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
-        states_flat, tape_flat = history.reshape(-1), tape.reshape(-1)
+        states_flat, tape_flat = flattened(history), flattened(tape)
         for r in range(count):
             at, x_at = t * batch + rows[r], x_start + r * x_stride + early_count * lanes
             old, new = (before * batch + rows[r]) * padded, (after * batch + rows[r]) * padded
@@ -104,7 +105,7 @@ def gate_pass(cell, dtype):
     ):  # fmt: skip
         slots, batch, padded = history.shape[1:]
         plane = slots * batch * padded
-        states_flat, gated_flat = history.reshape(-1), gated.reshape(-1)
+        states_flat, gated_flat = flattened(history), flattened(gated)
         for r in range(count):
             x_at, old = x_start + r * x_stride, (before * batch + rows[r]) * padded
             for j in range(begin, end, lanes):

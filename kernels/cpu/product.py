@@ -8,6 +8,7 @@ import numpy as np
 
 from .blocks import ROWS, multiply_block, panels_together
 from .compiling import part
+from .views import flattened
 
 FEW_ROWS = ROWS // 2  # of these, several panels are multiplied at once
 FEW_TOGETHER = (1, *(panels_together(rows) for rows in range(1, FEW_ROWS + 1)))
@@ -26,7 +27,7 @@ def multiply_whole_panels(
     Numba compiles this anew for each literal it is called with: numbers that are not variables
     should come as np.intp(...) or np.bool_(...).
     """
-    flat, (_, height, across) = panels.reshape(-1), panels.shape
+    flat, (_, height, across) = flattened(panels), panels.shape
     pitch = height * across
     if count <= FEW_ROWS:
         together = FEW_TOGETHER[count]

@@ -18,6 +18,7 @@ from .functions import REPLACEMENTS
 from .simd import lanes_of, load_part, store_part
 from .threads import run_parallel, shares, split
 from .tuples import gather_rows, scatter_rows
+from .views import flattened
 
 COST = 100  # operations for a number that a unit reads, about
 
@@ -32,7 +33,7 @@ def _forward(cell, dtype):
         inputs, pitches, lengths, reverse, carry, y, y_pitch, states, keep, sequences, units
     ):  # fmt: skip
         batch, hidden = carry.shape
-        current = carry.reshape(-1)
+        current = flattened(carry)
         for k in range(lengths.max()):
             for b in range(sequences[0], sequences[1]):
                 if k >= lengths[b]:
@@ -61,7 +62,7 @@ def _backward(cell, dtype):
         sequences, units,
     ):  # fmt: skip
         batch, hidden = carry.shape
-        current, first = carry.reshape(-1), initial.reshape(-1)
+        current, first = flattened(carry), flattened(initial)
         back = batch if reverse else -batch
         for k in range(lengths.max() - 1, -1, -1):
             for b in range(sequences[0], sequences[1]):

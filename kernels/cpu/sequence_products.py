@@ -11,6 +11,7 @@ from .packing import pack_columns, pack_rows
 from .product import multiply_panels
 from .simd import REGISTER_BYTES, load_part, store_part, sum_lanes
 from .threads import run_parallel, shares, split
+from .views import flattened
 
 FEW = 4  # rows: to pack the right factor for fewer costs more than the product
 
@@ -46,7 +47,7 @@ def _multiply(
     a, a_pitches, b, b_pitches, by_columns, c, c_pitches, sizes, resume, first, last
 ):  # fmt: skip
     """C (+)= A @ B of each of the sequences first .. last - 1; see `_products`."""
-    flat_a, flat_b, flat_c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
+    flat_a, flat_b, flat_c = flattened(a), flattened(b), flattened(c)
     across = VECTORS * (REGISTER_BYTES // a.itemsize)
     nothing, no_start = np.empty(0, a.dtype), np.empty(0, np.intp)
     for n in range(first, last):

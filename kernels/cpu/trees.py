@@ -12,6 +12,7 @@ from .functions import REPLACEMENTS
 from .linear import multiply_rows, packed_weight
 from .simd import lanes_of
 from .threads import get_num_threads, run_parallel, split
+from .views import flattened
 
 BLOCK_ROWS = 64  # nodes worked on at once: what one phase writes, the next finds in the cache
 LEVEL_WORTH_SHARING = 4_000_000  # operations; below, threads wait longer than they work
@@ -24,7 +25,7 @@ def _compiled(function):
 @inlined
 def _gather_children(begin, end, base, first, children, places, states, gathered, units):
     """Put the hidden states of the children of nodes begin .. end - 1 into their places."""
-    width, rows = gathered.shape[1], gathered.reshape(-1)
+    width, rows = gathered.shape[1], flattened(gathered)
     for i in range((begin - base) * width, (end - base) * width):
         rows[i] = 0
     for e in range(first[begin], first[end]):
@@ -44,8 +45,8 @@ def _forward(cell, dtype):
         xg, gathered, hg, hf, states, kept,
     ):  # fmt: skip
         plane, units, x_width = states[0].size, states.shape[2], xg.shape[1]
-        xg_flat, hg_flat, hf_flat = xg.reshape(-1), hg.reshape(-1), hf.reshape(-1)
-        states_flat, hidden = states.reshape(-1), states[0]
+        xg_flat, hg_flat, hf_flat = flattened(xg), flattened(hg), flattened(hf)
+        states_flat, hidden = flattened(states), states[0]
         for level in range(starts.size):
             for begin in range(starts[level], ends[level], BLOCK_ROWS):
                 end = min(begin + BLOCK_ROWS, ends[level])
@@ -84,10 +85,10 @@ def _backward(cell, dtype):
         hg, hf, states, dstates, dxg, dhg, dhf, dgathered, dgated,
     ):  # fmt: skip
         plane, units, x_width = states[0].size, states.shape[2], dxg.shape[1]
-        hg_flat, hf_flat = hg.reshape(-1), hf.reshape(-1)
-        states_flat, dstates_flat = states.reshape(-1), dstates.reshape(-1)
-        dxg_flat, dhg_flat, dhf_flat = dxg.reshape(-1), dhg.reshape(-1), dhf.reshape(-1)
-        dgathered_flat, dgated_flat = dgathered.reshape(-1), dgated.reshape(-1)
+        hg_flat, hf_flat = flattened(hg), flattened(hf)
+        states_flat, dstates_flat = flattened(states), flattened(dstates)
+        dxg_flat, dhg_flat, dhf_flat = flattened(dxg), flattened(dhg), flattened(dhf)
+        dgathered_flat, dgated_flat = flattened(dgathered), flattened(dgated)
         for level in range(starts.size):
             for begin in range(starts[level], ends[level], BLOCK_ROWS):
                 end = min(begin + BLOCK_ROWS, ends[level])

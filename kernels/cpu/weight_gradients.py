@@ -17,13 +17,14 @@ from .gradients import (
 )
 from .product import multiply_panels
 from .simd import REGISTER_BYTES
+from .views import flattened
 
 
 @inlined
 def _write_input_gradients(dxg, valid, wx, dx, resume):
     """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
     depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
-    dxg_flat, dx_flat = dxg.reshape(-1), dx.reshape(-1)
+    dxg_flat, dx_flat = flattened(dxg), flattened(dx)
     for first in range(0, valid.size, BLOCK_ROWS):
         rows = valid[first : first + BLOCK_ROWS]
         multiply_panels(
@@ -36,7 +37,7 @@ def _write_input_gradients(dxg, valid, wx, dx, resume):
 def add_own_gradients(dweights, valid, number, total):
     """Add to total (H,) what the rows (t, b) numbered by `valid` have of a cell's own weight."""
     count, padded = dweights.shape[2:]
-    hidden, flat, rows = total.size, dweights.reshape(-1), valid * (count * padded)
+    hidden, flat, rows = total.size, flattened(dweights), valid * (count * padded)
     sums = np.empty(padded, dweights.dtype)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
@@ -57,9 +58,9 @@ def _add_weight_gradients(
     gates, padded = dxg.shape[2:]
     hidden, inputs, units = dw_hh.shape[0] // gates, dw_ih.shape[1], last - first
     outputs = dw_hh.shape[1]
-    dx_flat, dh_flat = dxg.reshape(-1), dhg.reshape(-1)
-    x_flat, h_flat, gated_flat = x.reshape(-1), h.reshape(-1), gated.reshape(-1)
-    dw_ih_flat, dw_hh_flat = dw_ih.reshape(-1), dw_hh.reshape(-1)
+    dx_flat, dh_flat = flattened(dxg), flattened(dhg)
+    x_flat, h_flat, gated_flat = flattened(x), flattened(h), flattened(gated)
+    dw_ih_flat, dw_hh_flat = flattened(dw_ih), flattened(dw_hh)
     rows, x_rows, h_rows = valid * (gates * padded), valid * inputs, valid * padded
     x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(outputs, dx_flat)
     gated_slice = empty_slice(hidden if early < gates else np.intp(0), dx_flat)

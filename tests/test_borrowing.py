@@ -1,0 +1,109 @@
+"""References to kernels' arguments are not counted, where nothing but that is done with them."""
+
+import re
+import sys
+import weakref
+
+import numpy as np
+import pytest
+
+from gpurnn.kernels.cpu.borrowing import without_counts_of_arguments
+from gpurnn.kernels.cpu.compiling import inlined, kernel, part
+from gpurnn.kernels.cpu.views import flattened
+
+
+@part
+def _same(a):
+    return a
+
+
+@part
+def _one_of(a, b, first):
+    if first:
+        chosen = a
+    else:
+        chosen = b
+    return chosen[1:]
+
+
+@inlined
+def _flat_sum(a):
+    total, flat = 0.0, flattened(a)
+    for i in range(flat.size):
+        total += flat[i]
+    return total
+
+
+@kernel("test_borrowing sum")
+def _sum(a, b):
+    return _flat_sum(a) + _flat_sum(b[1:]) + _flat_sum(_same(b))
+
+
+@kernel("test_borrowing choose")
+def _choose(a, b, first):
+    chosen = _one_of(a, b, first)
+    chosen[0] = 1
+    return _same(_same(chosen)), _same(a)
+
+
+@kernel("test_borrowing swap")
+def _swap_and_sum(a, b, times):
+    made = np.full(a.size, 3.0)
+    for _ in range(times):
+        a, b, made = b, made, a
+    return a[0] + 10 * b[0] + 100 * made[0]
+
+
+def _counts(dispatcher):
+    (assembly,) = dispatcher.inspect_llvm().values()
+    return re.findall(r"call void @NRT_(?:incref|decref)\(ptr (%arg\.[\w.]+)\)", assembly)
+
+
+def test_arguments_that_are_only_read_are_not_counted():
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(4.0)
+    assert _sum(a, b) == 15 + 6 + 6
+    assert "%arg.a.0" not in _counts(_sum)
+    assert "%arg.b.0" in _counts(_sum), "b is returned by a function: the test could not fail"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_returned_keeps_its_array_and_no_more(first):
+    a, b = np.zeros(100_000), np.zeros(100_000)
+    before = sys.getrefcount(a), sys.getrefcount(b)
+    for _ in range(1000):
+        results = _choose(a, b, first)
+    gone = weakref.ref(a if first else b)
+    chosen, same = results
+    assert chosen[0] == 1 and (a if first else b)[1] == 1 and np.shares_memory(same, a)
+    del results, chosen, same
+    assert (sys.getrefcount(a), sys.getrefcount(b)) == before
+    del a, b
+    assert gone() is None
+
+
+@pytest.mark.parametrize("times", range(4))
+def test_names_may_change_their_arrays(times):
+    order = [1.0, 2.0, 3.0]
+    order = order[times % 3 :] + order[: times % 3]
+    for _ in range(1000):
+        a, b = np.full(10_000, 1.0), np.full(10_000, 2.0)
+        assert _swap_and_sum(a, b, times) == order[0] + 10 * order[1] + 100 * order[2]
+        assert sys.getrefcount(a) == sys.getrefcount(b) == 2
+
+
+FUNCTION = """define i32 @f(ptr %arg.a.0, ptr %arg.b.0) {
+  tail call void @NRT_incref(ptr %arg.a.0) #1
+  call void @NRT_incref(ptr %arg.b.0)
+  call i32 @g(ptr %arg.a.0, ptr %arg.b.0)
+  store ptr %arg.b.0, ptr %x
+  call void @NRT_decref(ptr %arg.a.0)
+  call void @NRT_decref(ptr %made)
+  ret i32 0
+}
+"""
+
+
+def test_counts_stay_of_what_is_stored_or_made():
+    assembly = without_counts_of_arguments("declare void @NRT_incref(ptr)\n" + 2 * FUNCTION)
+    lines = [line for line in FUNCTION.splitlines(True) if "ref(ptr %arg.a" not in line]
+    assert assembly == "declare void @NRT_incref(ptr)\n" + 2 * "".join(lines)
