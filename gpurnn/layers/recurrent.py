@@ -267,7 +267,8 @@ class Recurrent(SequenceLayer, RecurrentParameters):
     def _state_of(self, states):
         """From L D arrays (S, B, H) to what the caller expects."""
         if len(states) == 1:
-            parts = [states[0][i : i + 1] for i in range(self.cell.states)]
+            (own,) = states
+            parts = [own] if len(own) == 1 else [own[i : i + 1] for i in range(len(own))]
         else:
             parts = list(module_of(self.device).stack(states, axis=1))
         if self.proj_size:

@@ -184,10 +184,10 @@ class Recurrence:
 
         They are what the rows hold when all that is to be launched has been.
         """
-        shape = (len(rows), batch, self.hidden)
-        unpadded = rows[:, :, : self.of_head]
-        if rows.dtype == self.dtype and (self.heads == 1 or rows.shape[2] == self.of_head):
-            return unpadded.reshape(shape)
+        shape, is_padded = (len(rows), batch, self.hidden), rows.shape[2] != self.of_head
+        unpadded = rows[:, :, : self.of_head] if is_padded else rows
+        if rows.dtype == self.dtype and not (is_padded and self.heads > 1):
+            return unpadded if unpadded.shape == shape else unpadded.reshape(shape)
         states = cupy.empty(shape, self.dtype)
 
         def round_states():
