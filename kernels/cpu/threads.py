@@ -14,7 +14,7 @@ from .workers import Workers
 
 SMALL = 3_000_000  # operations of products, some 40 us: less is done before another thread helps
 OF_A_FUNCTION = 200  # operations of products that take as long as one exponential, about
-STEP_WORTH_SHARING = 20_000  # multiplications in a step: less costs less than to meet
+STEP_WORTH_SHARING = 18_000  # multiplications in a step: less costs less than to meet
 LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
 REST = 0.002  # seconds for which no team forms, once others have wanted the cores
 LONGEST_REST = 0.1  # it doubles each time that they still do
