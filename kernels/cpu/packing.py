@@ -25,6 +25,9 @@ from .simd import (
     vector_ir,
 )
 from .views import flattened
+from .workspace import take
+
+_ROWS_TOGETHER = 32  # their pages are at hand while panel after panel takes its columns of them
 
 
 @cache
@@ -34,9 +37,9 @@ def panel_width(dtype):
 
 
 def empty_panels(columns, depth, dtype):
-    """Room for packed panels: (panels, depth + 1, width)."""
+    """Room for packed panels: (panels, depth + 1, width); to be given back (see `workspace`)."""
     width = panel_width(dtype)
-    return np.empty((-(-columns // width), depth + 1, width), dtype)
+    return take((-(-columns // width), depth + 1, width), np.dtype(dtype))
 
 
 def _transpose(builder, rows):
@@ -132,12 +135,14 @@ def pack_rows(source, starts, columns, panels):
     lanes = REGISTER_BYTES // source.itemsize
     flat = flattened(panels)
     panels[:, 0] = 0
-    for k in range(starts.size):
+    for first in range(0, starts.size, _ROWS_TOGETHER):
+        last = min(first + _ROWS_TOGETHER, starts.size)
         for p in range(count):
-            for w in range(0, width, lanes):
-                n, to = p * width + w, (p * height + 1 + k) * width + w
-                if starts[k] >= 0 and n + lanes <= columns:
-                    store(flat, to, load(source, starts[k] + n))
-                else:
-                    some = max(0, columns - n) if starts[k] >= 0 else 0
-                    store(flat, to, load_part(source, max(0, starts[k]) + n, some))
+            for k in range(first, last):
+                for w in range(0, width, lanes):
+                    n, to = p * width + w, (p * height + 1 + k) * width + w
+                    if starts[k] >= 0 and n + lanes <= columns:
+                        store(flat, to, load(source, starts[k] + n))
+                    else:
+                        some = max(0, columns - n) if starts[k] >= 0 else 0
+                        store(flat, to, load_part(source, max(0, starts[k]) + n, some))

@@ -5,6 +5,7 @@ import numpy as np
 from .few_rows import are_few, backward_of_few
 from .threads import run_parallel, shared, shares
 from .weight_gradients import back_through_products
+from .workspace import give_back
 
 
 class ProductsOfAllSteps:
@@ -42,3 +43,4 @@ class ProductsOfAllSteps:
                 for rows, units in zip(shared(valid.size, threads), shared(hidden, threads))
             ],
         )  # fmt: skip
+        give_back(wx)

@@ -190,6 +190,7 @@ class Recurrence:
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
             ),
         )  # fmt: skip
+        give_back(wx)
         return final
 
     def _run_rows(
@@ -217,6 +218,7 @@ class Recurrence:
                 )
             ],
         )  # fmt: skip
+        give_back(wx, wh, wq)
         return np.ascontiguousarray(history[:, last, sequences, : self.hidden])
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
@@ -295,6 +297,7 @@ class Recurrence:
                 )
             ],
         )  # fmt: skip
+        give_back(wh, wq)
         return norms
 
     def _seen(self, tape):

@@ -3,8 +3,11 @@
 import numpy as np
 
 from .compiling import kernel
-from .packing import empty_panels, pack_columns, pack_rows
+from .packing import empty_panels, pack_columns, pack_rows, panel_width
 from .simd import lanes_of
+from .threads import run_parallel, shares, split
+
+_OPERATIONS = 40  # of products, that take as long as to pack a number
 
 _pack_columns = kernel("pack_columns")(pack_columns.py_func)
 _pack_rows = kernel("pack_rows")(pack_rows.py_func)
@@ -13,6 +16,11 @@ _pack_rows = kernel("pack_rows")(pack_rows.py_func)
 def _by_vectors(rows, lanes):
     """Rows (G, H') in the order of the products forward: a vector of units, its gates in turn."""
     return rows.reshape(len(rows), rows.shape[1] // lanes, lanes).swapaxes(0, 1).reshape(-1)
+
+
+def _shared_panels(panels):
+    """Bounds of the panels that each thread packs."""
+    return split(len(panels), shares(_OPERATIONS * panels.size))
 
 
 class _Rows:
@@ -37,7 +45,7 @@ class WeightOrder:
     """
 
     def __init__(self, cell, hidden_size, dtype):
-        self.dtype = np.dtype(dtype)
+        self.dtype, self._panel_width = np.dtype(dtype), panel_width(dtype)
         lanes = lanes_of(dtype)
         self.padded = -(-hidden_size // lanes) * lanes
         early = cell.gates - cell.late
@@ -55,14 +63,23 @@ class WeightOrder:
         self._no_bias, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
 
     def _columns(self, w, rows, bias):
-        panels = empty_panels(rows.size, w.shape[1], self.dtype)
-        biases = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)
-        _pack_columns(w.reshape(-1), rows.starts(w.shape[1]), *biases, panels)
+        panels, width = empty_panels(rows.size, w.shape[1], self.dtype), self._panel_width
+        starts = rows.starts(w.shape[1])
+        bias, numbers = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)
+        calls = []
+        for first, last in _shared_panels(panels):
+            some = slice(first * width, last * width)
+            calls.append((w.reshape(-1), starts[some], bias, numbers[some], panels[first:last]))
+        run_parallel(_pack_columns, calls)
         return panels
 
     def _rows(self, w, rows):
-        panels = empty_panels(w.shape[1], rows.size, self.dtype)
-        _pack_rows(w.reshape(-1), rows.starts(w.shape[1]), w.shape[1], panels)
+        panels, flat = empty_panels(w.shape[1], rows.size, self.dtype), w.reshape(-1)
+        starts, calls = rows.starts(w.shape[1]), []
+        for first, last in _shared_panels(panels):
+            before = first * self._panel_width
+            calls.append((flat[before:], starts, w.shape[1] - before, panels[first:last]))
+        run_parallel(_pack_rows, calls)
         return panels
 
     def input_panels(self, weights):
