@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -51,6 +53,31 @@ def test_a_forked_child_has_threads_of_its_own(threads):
     with multiprocessing.get_context("fork").Pool(1) as pool:
         got = pool.apply_async(_infer).get(timeout=60)
     assert (got == expected).all()
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_a_program_ends_with_its_threads(busy):
+    """Whatever the threads do then: nothing is said, nothing waited for."""
+    program = f"""
+import threading, time
+import numpy as np, gpurnn
+from gpurnn.kernels.cpu.threads import run_parallel
+gpurnn.set_num_threads(2)
+layer, x = gpurnn.RNN(64, 64), np.zeros((50, 8, 64), np.float32)
+for _ in range(20):
+    run_parallel(lambda: layer(x), [(), ()])
+if {busy}:
+    def go_on():
+        while True:
+            run_parallel(lambda: layer(x), [(), ()])
+    threading.Thread(target=go_on, daemon=True).start()
+    time.sleep(0.05)
+"""
+    for _ in range(3):
+        ended = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")

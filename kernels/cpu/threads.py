@@ -5,6 +5,7 @@ after a fork. Here concurrent calls share the pool, a forked child makes its own
 one thread does in a few microseconds never leaves the caller's.
 """
 
+import atexit
 import os
 import threading
 import time
@@ -47,11 +48,22 @@ def set_num_threads(n):
     ValueError
         If `n` is not a whole number of at least 1.
     """
-    global _count, _workers
+    global _count
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"n: expected an integer of at least 1, got {n!r}")
+    _count = n
+    _dismiss_workers()
+
+
+@atexit.register
+def _dismiss_workers():
+    """Others are hired when they are needed, as many as `_count` says then.
+
+    At the program's end none may come back for the GIL while the interpreter is taken apart.
+    """
+    global _workers
     with _lock:
-        before, _count, _workers = _workers, n, None
+        before, _workers = _workers, None
     if before:
         before.dismiss()
 

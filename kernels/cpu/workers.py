@@ -85,7 +85,8 @@ class _Worker:
         self._board, self._call = np.zeros(_DONE + 1, np.int64), None
         self._called = _thread.allocate_lock()
         self._called.acquire()
-        threading.Thread(target=self._work, name="gpurnn", daemon=True).start()
+        self.thread = threading.Thread(target=self._work, name="gpurnn", daemon=True)
+        self.thread.start()
 
     def prepare(self, function, arguments):
         """The call that it will make once it is called."""
@@ -148,8 +149,10 @@ class Workers:
         return False
 
     def dismiss(self):
-        """Let all threads end, those that are busy when they have done what they do."""
+        """Let all threads end; those that are busy do so later, when they have made their call."""
         with self._lock:
             idle, self._idle = self._idle, None
         for worker in idle:
             worker.call()
+        for worker in idle:
+            worker.thread.join()
