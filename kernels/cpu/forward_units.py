@@ -127,6 +127,37 @@ def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
         ends[0, r], ends[1, r] = (length % slots, 0) if reverse else (0, length % slots)
 
 
+@inlined
+def _list_rows(first, last, steps, reverse, rows, counts, batch, width, numbers, offsets):
+    """List which rows (t, b) of x (T, B, I) the steps first .. last - 1 take; returns how many."""
+    listed = np.intp(0)
+    for s in range(first, last):
+        t = steps - 1 - s if reverse else s
+        for r in range(counts[t]):
+            numbers[listed] = t * batch + rows[r]
+            offsets[listed] = numbers[listed] * width
+            listed += 1
+    return listed
+
+
+@kernel("multiply_first_inputs")
+def multiply_first_inputs(x, rows, counts, wx, first, last, xg, reverse):
+    """The products of a first block of steps' inputs with the panels first .. last - 1.
+
+    They take the place in xg where `forward_units` wants them; for the other arguments see there.
+    """
+    steps, batch, width = x.shape
+    block, pitch = xg.shape
+    numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
+    listed = _list_rows(
+        0, block // batch, steps, reverse, rows, counts, batch, width, numbers, offsets
+    )
+    multiply_whole_panels(
+        flattened(x), offsets, listed, np.intp(1), width, wx, first, last,
+        flattened(xg)[first * wx.shape[2] :], np.arange(block) * pitch, np.bool_(False),
+    )  # fmt: skip
+
+
 @cache
 def forward_units(cell, dtype):
     """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
@@ -136,7 +167,8 @@ def forward_units(cell, dtype):
     their rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they
     are to be used as they lie; state and final (S, B, H), the states before and after all steps,
     which may be one array; extras; `norms`, see `normalisation`; history; xg, room for the products
-    of a block of steps' inputs (steps B, G H' and more); y, flat, in which row (t, b) begins at
+    of a block of steps' inputs (steps B, G H' and more); of how many steps they are `multiplied`
+    already, none or those of the first block; y, flat, in which row (t, b) begins at
     (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
     former; whether time runs backwards. A normalised cell's team has one member, who has all
     products of a row.
@@ -151,7 +183,8 @@ def forward_units(cell, dtype):
     @kernel(f"forward_units {text_of_cell(cell)} {dtype}")
     def forward(
         leads, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, state, final,
-        extras, norms, history, xg, y, y_offset, y_stride, tape, gated, kept, keep, reverse,
+        extras, norms, history, xg, multiplied, y, y_offset, y_stride, tape, gated, kept, keep,
+        reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
@@ -188,14 +221,11 @@ def forward_units(cell, dtype):
             group, next_group = groups * member // members, groups * (member + 1) // members
             begin, end = group * together * lanes, min(next_group * together * lanes, padded)
             first = s // block * block
-            if s == first:
-                used = np.intp(0)
-                for k in range(s, min(s + block, steps)):
-                    t = steps - 1 - k if reverse else k
-                    for r in range(counts[t]):
-                        x_numbers[used] = t * batch + rows[r]
-                        x_offsets[used] = x_numbers[used] * width
-                        used += 1
+            if s == first and s >= multiplied:
+                used = _list_rows(
+                    s, min(s + block, steps), steps, reverse, rows, counts, batch, width, x_numbers,
+                    x_offsets,
+                )  # fmt: skip
                 mine = xg_flat[begin * gate_count :]
                 if wx.size:
                     multiply_whole_panels(

@@ -9,14 +9,14 @@ from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
 from .forward import forward_rows, input_block_rows
-from .forward_units import forward_units
+from .forward_units import forward_units, multiply_first_inputs
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
 from .packing import panel_width
 from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
 from .sharing import FEW, spread
-from .threads import ALONE, run_parallel, run_team, shares, team_size
+from .threads import ALONE, run_parallel, run_team, shares, split, team_size
 from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
@@ -145,7 +145,7 @@ class Recurrence:
             norms, weights = self._norms.take(weights, 0), of_products(self.cell, weights)
             kernel(
                 True, ALONE, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
-                state, state, as_triples(extras), norms, *room, y.reshape(-1), 0, hidden,
+                state, state, as_triples(extras), norms, *room, 0, y.reshape(-1), 0, hidden,
                 self._no_tape, gated, kept, False, False,
             )  # fmt: skip
 
@@ -177,16 +177,27 @@ class Recurrence:
         if steps * batch >= WORTH_PACKING:
             reduced = isinstance(weights, ReducedWeights)
             wx = self._order.input_panels(weights.expanded() if reduced else weights)
-        block = min(steps, max(1, input_block_rows(x.shape[2]) // batch)) * batch
+        block = min(steps, max(1, input_block_rows(x.shape[2]) // batch))
+        xg, multiplied = np.empty((block * batch, self._gates_width), self.dtype), 0
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
         ((rows, counts),) = spread(lengths, steps, batch, 1)
+        members = self._team(steps, batch)
+        if members > 1 and wx.size:
+            # In the first step the leader is alone.
+            multiplied = block
+            run_parallel(
+                multiply_first_inputs,
+                [
+                    (x, rows, counts, wx, *bounds, xg, reverse)
+                    for bounds in split(len(wx), shares(2 * len(xg) * wx.size))
+                ],
+            )
         run_team(
-            self._forward_units, self._team(steps, batch),
+            self._forward_units, members,
             (
                 x, rows, counts, *self._as_they_lie(weights), wx, np.ascontiguousarray(state),
-                final, as_triples(extras), norms, history,
-                np.empty((block, self._gates_width), self.dtype), y.reshape(-1), column, y.shape[2],
-                saved, gated,
+                final, as_triples(extras), norms, history, xg, multiplied, y.reshape(-1), column,
+                y.shape[2], saved, gated,
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
             ),
         )  # fmt: skip
