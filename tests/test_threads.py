@@ -73,11 +73,10 @@ if {busy}:
     threading.Thread(target=go_on, daemon=True).start()
     time.sleep(0.05)
 """
-    for _ in range(3):
-        ended = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
-        )
-        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
