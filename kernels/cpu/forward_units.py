@@ -15,9 +15,10 @@ from .compiling import inlined, kernel
 from .dots import dot_rows
 from .forward import vectors_together
 from .normalisation import HIDDEN, INPUTS, normalise
+from .packing import pack_columns
 from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
-from .simd import lanes_of, load_part, store
+from .simd import REGISTER_BYTES, lanes_of, load_part, store
 from .team import close, join, meet, members_of, prepare_next, welcome
 from .views import flattened
 
@@ -141,21 +142,28 @@ def _list_rows(first, last, steps, reverse, rows, counts, batch, width, numbers,
 
 
 @kernel("multiply_first_inputs")
-def multiply_first_inputs(x, rows, counts, wx, first, last, xg, reverse):
+def multiply_first_inputs(x, rows, counts, w, starts, bias, numbers, first, last, xg, reverse):
     """The products of a first block of steps' inputs with the panels first .. last - 1.
 
-    They take the place in xg where `forward_units` wants them; for the other arguments see there.
+    Each panel is packed, as `pack_columns` does from the other arguments, and used while it is in
+    the cache. The products take the place in xg where `forward_units` wants them; for x, rows,
+    counts and `reverse` see there.
     """
     steps, batch, width = x.shape
     block, pitch = xg.shape
-    numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
+    row_numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
     listed = _list_rows(
-        0, block // batch, steps, reverse, rows, counts, batch, width, numbers, offsets
+        0, block // batch, steps, reverse, rows, counts, batch, width, row_numbers, offsets
     )
-    multiply_whole_panels(
-        flattened(x), offsets, listed, np.intp(1), width, wx, first, last,
-        flattened(xg)[first * wx.shape[2] :], np.arange(block) * pitch, np.bool_(False),
-    )  # fmt: skip
+    across = VECTORS * (REGISTER_BYTES // x.itemsize)
+    panel, xg_offsets = np.empty((1, width + 1, across), x.dtype), np.arange(block) * pitch
+    for p in range(first, last):
+        begin, end = p * across, (p + 1) * across
+        pack_columns(w, starts[begin:end], bias, numbers[begin:end], panel)
+        multiply_whole_panels(
+            flattened(x), offsets, listed, np.intp(1), width, panel, np.intp(0), np.intp(1),
+            flattened(xg)[begin:], xg_offsets, np.bool_(False),
+        )  # fmt: skip
 
 
 @cache

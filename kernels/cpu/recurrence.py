@@ -22,6 +22,7 @@ from .weights import WeightOrder
 from .workspace import give_back, take
 
 WORTH_PACKING = 16  # rows of inputs for which their weights are
+LEAST_BLOCK_ROWS = 128  # of few sequences' inputs multiplied at once: most need no second block
 
 
 @dataclass
@@ -173,25 +174,20 @@ class Recurrence:
         keep,
     ):  # fmt: skip
         steps, batch = x.shape[:2]
-        wx = self._no_panels
-        if steps * batch >= WORTH_PACKING:
-            reduced = isinstance(weights, ReducedWeights)
-            wx = self._order.input_panels(weights.expanded() if reduced else weights)
-        block = min(steps, max(1, input_block_rows(x.shape[2]) // batch))
+        block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(x.shape[2]))
+        block = min(steps, max(1, block_rows // batch))
         xg, multiplied = np.empty((block * batch, self._gates_width), self.dtype), 0
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
         ((rows, counts),) = spread(lengths, steps, batch, 1)
-        members = self._team(steps, batch)
-        if members > 1 and wx.size:
-            # In the first step the leader is alone.
-            multiplied = block
-            run_parallel(
-                multiply_first_inputs,
-                [
-                    (x, rows, counts, wx, *bounds, xg, reverse)
-                    for bounds in split(len(wx), shares(2 * len(xg) * wx.size))
-                ],
-            )
+        wx, members = self._no_panels, self._team(steps, batch)
+        if steps * batch >= WORTH_PACKING:
+            floats = weights.expanded() if isinstance(weights, ReducedWeights) else weights
+            if not self.cell.normalised:
+                # Before the loop: in its first step the leader is alone.
+                multiplied = block
+                self._multiply_first_inputs(floats, x, rows, counts, xg, reverse, members)
+            if steps > multiplied:
+                wx = self._order.input_panels(floats)
         run_team(
             self._forward_units, members,
             (
@@ -203,6 +199,18 @@ class Recurrence:
         )  # fmt: skip
         give_back(wx)
         return final
+
+    def _multiply_first_inputs(self, weights, x, rows, counts, xg, reverse, members):
+        panels, work = self._gates_width // panel_width(self.dtype), 2 * xg.size * x.shape[2]
+        threads = min(members, shares(work))
+        columns = self._order.input_columns(weights)
+        run_parallel(
+            multiply_first_inputs,
+            [
+                (x, rows, counts, *columns, *bounds, xg, reverse)
+                for bounds in split(panels, threads)
+            ],
+        )
 
     def _run_rows(
         self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,

@@ -62,14 +62,17 @@ class WeightOrder:
         )
         self._no_bias, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
 
+    def _to_pack(self, w, rows, bias):
+        bias, numbers = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)
+        return w.reshape(-1), rows.starts(w.shape[1]), bias, numbers
+
     def _columns(self, w, rows, bias):
         panels, width = empty_panels(rows.size, w.shape[1], self.dtype), self._panel_width
-        starts = rows.starts(w.shape[1])
-        bias, numbers = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)
+        flat, starts, bias, numbers = self._to_pack(w, rows, bias)
         calls = []
         for first, last in _shared_panels(panels):
             some = slice(first * width, last * width)
-            calls.append((w.reshape(-1), starts[some], bias, numbers[some], panels[first:last]))
+            calls.append((flat, starts[some], bias, numbers[some], panels[first:last]))
         run_parallel(_pack_columns, calls)
         return panels
 
@@ -81,6 +84,10 @@ class WeightOrder:
             calls.append((flat[before:], starts, w.shape[1] - before, panels[first:last]))
         run_parallel(_pack_rows, calls)
         return panels
+
+    def input_columns(self, weights):
+        """What `pack_columns` needs to make all of `input_panels`, but these themselves."""
+        return self._to_pack(weights[0], self._all_forward, weights[2])
 
     def input_panels(self, weights):
         """Packed for the inputs' products forward, biases included."""
