@@ -33,15 +33,25 @@ def workers():
 
 def test_each_call_is_made_once_by_a_worker_or_by_who_waits(workers):
     made, given, here = [], [], threading.get_ident()
+
+    def make(*arguments):
+        made.append((arguments, threading.get_ident()))
+
     for i in range(300):
         wanted = [(i, 0), (i, 1)]
-        calls = workers.give(lambda *a: made.append((a, threading.get_ident())), wanted)
+        calls = workers.give(make, wanted)
         given += wanted[: len(calls)]
         if i % 3 == 0:
             time.sleep(0.001)  # the workers sleep too, or have made the call meanwhile
         finish(calls)
-    assert sorted(a for a, _ in made) == given
-    assert {thread for _, thread in made} - {here}
+    assert sorted(arguments for arguments, _ in made) == given
+    wait_until_idle(workers)
+    calls = workers.give(make, [(300, 0)])
+    while len(made) == len(given):  # nobody else makes it
+        time.sleep(0.001)
+    finish(calls)
+    (last, thread) = made[-1]
+    assert len(made) == len(given) + 1 and last == (300, 0) and thread != here
 
 
 def test_no_more_calls_are_taken_than_there_are_free_workers(workers):
