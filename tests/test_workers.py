@@ -50,7 +50,7 @@ def test_each_call_is_made_once_by_a_worker_or_by_who_waits(workers):
     while len(made) == len(given):  # nobody else makes it
         time.sleep(0.001)
     finish(calls)
-    (last, thread) = made[-1]
+    last, thread = made[-1]
     assert len(made) == len(given) + 1 and last == (300, 0) and thread != here
 
 

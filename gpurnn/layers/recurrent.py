@@ -254,10 +254,9 @@ class Recurrent(SequenceLayer, RecurrentParameters):
 
     def _run_step(self, x, states):
         """What `_run` does, of one step that nobody will go back through: with less ado."""
-        xp, dtype = module_of(self.device), self.dtype
-        shape, finals = (1, x.shape[1], self._outputs), []
+        xp, shape, finals = module_of(self.device), (1, x.shape[1], self._outputs), []
         for layer in range(self.num_layers):
-            y, state = xp.empty(shape, dtype), xp.array(states[:, layer], order="C")
+            y, state = xp.empty(shape, self.dtype), xp.array(states[:, layer], order="C")
             step = self._recurrence(layer).stepper(state)
             step(self._weights(layer, 0), self._extras(layer, 0), x, y)
             finals.append(state)

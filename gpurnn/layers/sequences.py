@@ -14,12 +14,11 @@ class SequenceLayer:
 
     def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
         """The caller's sequences as (T, B, width)."""
-        batch_first = self.batch_first
-        lead = steps_and_batch[::-1] if batch_first else steps_and_batch
-        named = lead if lead[0] else (("B", "T") if batch_first else ("T", "B"))
+        lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
+        named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
         a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
         if a.shape[0] == 0 or a.shape[1] == 0:
             raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
-        if batch_first:
+        if self.batch_first:
             a = module_of(self.device).ascontiguousarray(a.swapaxes(0, 1))
         return a

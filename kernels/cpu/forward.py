@@ -186,6 +186,19 @@ def _projected(cell, dtype):
     return step
 
 
+@inlined
+def list_rows(first, last, steps, reverse, rows, counts, batch, width, numbers, offsets):
+    """List which rows (t, b) of x (T, B, I) the steps first .. last - 1 take; returns how many."""
+    listed = np.intp(0)
+    for s in range(first, last):
+        t = steps - 1 - s if reverse else s
+        for r in range(counts[t]):
+            numbers[listed] = t * batch + rows[r]
+            offsets[listed] = numbers[listed] * width
+            listed += 1
+    return listed
+
+
 @cache
 def forward_rows(cell, dtype, projected=False):
     """The kernel for this cell and dtype.
@@ -222,13 +235,9 @@ def forward_rows(cell, dtype, projected=False):
         kept = np.empty(count * kept_count * padded, x.dtype)
         for first in range(0, steps, block):
             last = min(first + block, steps)
-            filled = np.intp(0)
-            for s in range(first, last):
-                t = steps - 1 - s if reverse else s
-                for r in range(counts[t]):
-                    x_numbers[filled] = t * batch + rows[r]
-                    x_offsets[filled] = x_numbers[filled] * inputs
-                    filled += 1
+            filled = list_rows(
+                first, last, steps, reverse, rows, counts, batch, inputs, x_numbers, x_offsets
+            )
             for begin in range(0, padded, width):
                 multiply_inputs(
                     begin, width, x_flat, x_offsets, filled, inputs, wx,

@@ -13,7 +13,7 @@ from ..specialise import text_of_cell
 from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .dots import dot_rows
-from .forward import vectors_together
+from .forward import list_rows, vectors_together
 from .normalisation import HIDDEN, INPUTS, normalise
 from .packing import pack_columns
 from .passes import cell_pass, gate_pass
@@ -128,19 +128,6 @@ def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
         ends[0, r], ends[1, r] = (length % slots, 0) if reverse else (0, length % slots)
 
 
-@inlined
-def _list_rows(first, last, steps, reverse, rows, counts, batch, width, numbers, offsets):
-    """List which rows (t, b) of x (T, B, I) the steps first .. last - 1 take; returns how many."""
-    listed = np.intp(0)
-    for s in range(first, last):
-        t = steps - 1 - s if reverse else s
-        for r in range(counts[t]):
-            numbers[listed] = t * batch + rows[r]
-            offsets[listed] = numbers[listed] * width
-            listed += 1
-    return listed
-
-
 @kernel("multiply_first_inputs")
 def multiply_first_inputs(x, rows, counts, w, starts, bias, numbers, first, last, xg, reverse):
     """The products of a first block of steps' inputs with the panels first .. last - 1.
@@ -152,7 +139,7 @@ def multiply_first_inputs(x, rows, counts, w, starts, bias, numbers, first, last
     steps, batch, width = x.shape
     block, pitch = xg.shape
     row_numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
-    listed = _list_rows(
+    listed = list_rows(
         0, block // batch, steps, reverse, rows, counts, batch, width, row_numbers, offsets
     )
     across = VECTORS * (REGISTER_BYTES // x.itemsize)
@@ -230,7 +217,7 @@ def forward_units(cell, dtype):
             begin, end = group * together * lanes, min(next_group * together * lanes, padded)
             first = s // block * block
             if s == first and s >= multiplied:
-                used = _list_rows(
+                used = list_rows(
                     s, min(s + block, steps), steps, reverse, rows, counts, batch, width, x_numbers,
                     x_offsets,
                 )  # fmt: skip

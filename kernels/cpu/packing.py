@@ -37,7 +37,7 @@ def panel_width(dtype):
 
 
 def empty_panels(columns, depth, dtype):
-    """Room for packed panels: (panels, depth + 1, width); to be given back (see `workspace`)."""
+    """Room for packed panels: (panels, depth + 1, width); may be given back (see `workspace`)."""
     width = panel_width(dtype)
     return take((-(-columns // width), depth + 1, width), np.dtype(dtype))
 

@@ -1,7 +1,7 @@
 """A pool of threads that take up calls within microseconds.
 
 To hand a call to a pool of the standard library, and to wait for it, takes some 50 microseconds:
-a second thread would save nothing of a kernel of 100. Here it takes about ten. Who waits, for
+a second thread would save nothing of a kernel of 100. Here it takes some 15. Who waits, for
 a call or for its end, first looks again and again without holding the GIL, and only then sleeps;
 and a call that no worker has begun is made by the thread that waits for it.
 """
