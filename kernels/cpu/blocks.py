@@ -13,8 +13,10 @@ from numba.extending import intrinsic
 from .simd import REGISTER_BYTES, Vector, array_data, llvm_call, splat, vector_ir
 
 # Accumulators must fit in the register file beside a row of the panel: 32 registers with
-# AVX-512, 16 elsewhere (NEON has 32, and is content with these blocks too).
-ROWS, VECTORS = (8, 3) if REGISTER_BYTES == 64 else (6, 2)
+# AVX-512, 16 elsewhere (NEON has 32, and is content with these blocks too). AVX-512 has room for
+# three vectors, but 32 columns divide what 48 leave half a panel of: of 64 units a third is gained.
+# 14 rows of 1024 numbers would drive each other from the first-level cache.
+ROWS, VECTORS = (10, 2) if REGISTER_BYTES == 64 else (6, 2)
 
 
 def panels_together(rows):
