@@ -6,33 +6,19 @@ happens while it is in the second-level cache.
 
 import numpy as np
 
-from .blocks import ROWS, VECTORS
+from .blocks import VECTORS
 from .compiling import inlined, part
 from .product import multiply_panels
 from .simd import REGISTER_BYTES, broadcast, load, load_part, store
 from .views import flattened
 
 DEPTH = 256  # of a slice: a panel this deep lies in the first-level cache
-GROUPS = 12  # of ROWS columns of the left factor, packed at a time: whole cache lines
+COLUMNS = 96  # of the left factor, packed at a time
 
 
 @inlined
 def _load_some(source, index, some, lanes):
     return load(source, index) if some == lanes else load_part(source, index, some)
-
-
-@inlined
-def _copy(source, index, available, target, to, count):
-    """Copy `count` numbers in whole vectors: what is written past them is of no account.
-
-    Reads none but the first `available` numbers of the source.
-    """
-    lanes = REGISTER_BYTES // source.itemsize
-    for i in range(0, count, lanes):
-        if i + lanes <= available:
-            store(target, to + i, load(source, index + i))
-        else:
-            store(target, to + i, load_part(source, index + i, available - i))
 
 
 @part
@@ -46,42 +32,47 @@ def empty_slice(width, like):
 def pack_slice(b, offsets, first, depth, width, panels):
     """Rows first .. first + depth - 1 of the right factor: row k begins at b[offsets[k]]."""
     count, height, across = panels.shape
-    flat = flattened(panels)
+    lanes, flat = REGISTER_BYTES // b.itemsize, flattened(panels)
     for k in range(depth):
         row = offsets[first + k]
         for p in range(count):
             to = (p * height + k + 1) * across
-            _copy(b, row + p * across, width - p * across, flat, to, across)
+            for w in range(0, across, lanes):
+                at = p * across + w
+                some = max(0, min(lanes, width - at))
+                store(flat, to + w, _load_some(b, row + at, some, lanes))
 
 
 @part
-def empty_group(like):
-    """Room for columns of the left factor, and where in it each of them begins."""
-    across = VECTORS * (REGISTER_BYTES // like.itemsize)
-    # Column r of a group: every ROWS-th number, from the group's beginning plus r.
-    pitch = DEPTH * ROWS + across
-    columns = np.arange(GROUPS * ROWS)
-    return np.empty(GROUPS * pitch, like.dtype), columns // ROWS * pitch + columns % ROWS
+def empty_columns(like):
+    """Room for columns of the left factor, and where in it each of them begins.
+
+    A vector of columns lies together, row after row.
+    """
+    lanes = REGISTER_BYTES // like.itemsize
+    columns = np.arange(COLUMNS)
+    offsets = columns // lanes * (DEPTH * lanes) + columns % lanes
+    return np.empty(DEPTH * COLUMNS, like.dtype), offsets
 
 
 @part
-def pack_group(a, offsets, first, depth, column, some, packed, packed_offsets):
+def pack_columns_of_slice(a, offsets, first, depth, column, some, packed, packed_offsets):
     """`some` columns of the left factor from `column` on, its rows as in `pack_slice`."""
+    lanes = REGISTER_BYTES // a.itemsize
     for k in range(depth):
         row = offsets[first + k] + column
-        for done in range(0, some, ROWS):
-            # Writes past its ROWS numbers, where the next k's come afterwards.
-            to = packed_offsets[done] + k * ROWS
-            _copy(a, row + done, some - done, packed, to, ROWS)
+        for done in range(0, some, lanes):
+            to = packed_offsets[done] + k * lanes
+            store(packed, to, _load_some(a, row + done, min(lanes, some - done), lanes))
 
 
 @part
-def add_group(packed, packed_offsets, some, depth, panels, c, row, width):
-    """Add the product of a group's columns and a slice to rows `row` .. row + some - 1 of c."""
+def add_product(packed, packed_offsets, some, depth, panels, c, row, width):
+    """Add the product of packed columns and a slice to rows `row` .. row + some - 1 of c."""
     c_offsets = (row + np.arange(some)) * width
     multiply_panels(
-        packed, packed_offsets, some, np.intp(ROWS), depth, panels, c, c_offsets, width,
-        np.bool_(True),
+        packed, packed_offsets, some, np.intp(REGISTER_BYTES // c.itemsize), depth, panels, c,
+        c_offsets, width, np.bool_(True),
     )  # fmt: skip
 
 
@@ -116,15 +107,15 @@ def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
     has rows of `width` numbers. `sums` may be empty.
     """
     panels = empty_slice(width, a)
-    packed, packed_offsets = empty_group(a)
+    packed, packed_offsets = empty_columns(a)
     of_slice = np.empty(last - first + REGISTER_BYTES // a.itemsize, a.dtype)
     for k0 in range(0, offsets.size, DEPTH):
         depth = min(DEPTH, offsets.size - k0)
         pack_slice(b, b_offsets, k0, depth, width, panels)
-        for i in range(first, last, GROUPS * ROWS):
-            some = min(GROUPS * ROWS, last - i)
-            pack_group(a, offsets, k0, depth, i, some, packed, packed_offsets)
-            add_group(packed, packed_offsets, some, depth, panels, c, i, width)
+        for i in range(first, last, COLUMNS):
+            some = min(COLUMNS, last - i)
+            pack_columns_of_slice(a, offsets, k0, depth, i, some, packed, packed_offsets)
+            add_product(packed, packed_offsets, some, depth, panels, c, i, width)
         if sums.size:
             column_sums(a, offsets, k0, depth, first, last - first, of_slice)
             for i in range(last - first):

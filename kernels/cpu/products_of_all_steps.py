@@ -3,9 +3,12 @@
 import numpy as np
 
 from .few_rows import are_few, backward_of_few
+from .gradients import DEPTH
 from .threads import run_parallel, shared, shares
 from .weight_gradients import back_through_products
 from .workspace import give_back
+
+MOST_BYTES_APIECE = 1 << 19  # of weights' gradients that a thread may have for itself
 
 
 class ProductsOfAllSteps:
@@ -33,14 +36,27 @@ class ProductsOfAllSteps:
             return
         wx, hidden = self._order.input_panels_back(w_ih), len(dw_ih) // self._gates
         threads = shares(2 * valid.size * (2 * dw_ih.size + dw_hh.size))
+        rows = shared(valid.size, threads)
+        # Small weights: each thread has rows, and sums of its own, so that all that is done with a
+        # row's gradients happens while they are in the cache. Of large ones it has some units.
+        by_rows = valid.size >= threads * DEPTH and sum(s.nbytes for s in sums) <= MOST_BYTES_APIECE
+        if by_rows:
+            units, apiece = [(0, hidden)] * threads, DEPTH
+            others = [[np.zeros_like(total) for total in sums] for _ in range(threads - 1)]
+        else:
+            units, apiece, others = shared(hidden, threads), 0, [sums] * (threads - 1)
         run_parallel(
             back_through_products,
             [
                 (
-                    dxg, dhg, self._apart, valid, rows, units, self._early, x, met, gated, wx, dx,
-                    resume, *sums,
+                    dxg, dhg, self._apart, valid, some, apiece, units_of, self._early, x, met,
+                    gated, wx, dx, resume, *to,
                 )
-                for rows, units in zip(shared(valid.size, threads), shared(hidden, threads))
+                for some, units_of, to in zip(rows, units, [sums, *others])
             ],
         )  # fmt: skip
+        if by_rows:
+            for parts in others:
+                for total, part in zip(sums, parts):
+                    total += part
         give_back(wx)

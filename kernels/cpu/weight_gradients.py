@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from .blocks import ROWS
 from .compiling import inlined, kernel
 from .forward import BLOCK_ROWS
 from .gradients import (
+    COLUMNS,
     DEPTH,
-    GROUPS,
-    add_group,
+    add_product,
     column_sums,
-    empty_group,
+    empty_columns,
     empty_slice,
-    pack_group,
+    pack_columns_of_slice,
     pack_slice,
 )
 from .product import multiply_panels
@@ -64,7 +63,7 @@ def _add_weight_gradients(
     rows, x_rows, h_rows = valid * (gates * padded), valid * inputs, valid * padded
     x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(outputs, dx_flat)
     gated_slice = empty_slice(hidden if early < gates else np.intp(0), dx_flat)
-    packed, packed_offsets = empty_group(dx_flat)
+    packed, packed_offsets = empty_columns(dx_flat)
     sums = np.empty(units + REGISTER_BYTES // dxg.itemsize, dxg.dtype)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
@@ -74,17 +73,17 @@ def _add_weight_gradients(
             pack_slice(gated_flat, h_rows, k0, depth, hidden, gated_slice)
         for gate in range(gates):
             seen = h_slice if gate < early else gated_slice
-            for i in range(first, last, GROUPS * ROWS):
-                some, column, row = (
-                    min(GROUPS * ROWS, last - i),
-                    gate * padded + i,
-                    gate * hidden + i,
+            for i in range(first, last, COLUMNS):
+                some, column, row = min(COLUMNS, last - i), gate * padded + i, gate * hidden + i
+                pack_columns_of_slice(
+                    dx_flat, rows, k0, depth, column, some, packed, packed_offsets
                 )
-                pack_group(dx_flat, rows, k0, depth, column, some, packed, packed_offsets)
-                add_group(packed, packed_offsets, some, depth, x_slice, dw_ih_flat, row, inputs)
+                add_product(packed, packed_offsets, some, depth, x_slice, dw_ih_flat, row, inputs)
                 if apart:
-                    pack_group(dh_flat, rows, k0, depth, column, some, packed, packed_offsets)
-                add_group(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, outputs)
+                    pack_columns_of_slice(
+                        dh_flat, rows, k0, depth, column, some, packed, packed_offsets
+                    )
+                add_product(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, outputs)
             if db_ih.size:
                 row = gate * hidden + first
                 column_sums(dx_flat, rows, k0, depth, gate * padded + first, units, sums)
@@ -98,14 +97,19 @@ def _add_weight_gradients(
 
 @kernel("back_through_products")
 def back_through_products(
-    dxg, dhg, apart, valid, rows, units, early, x, h, gated, wx, dx, resume, dw_ih, dw_hh, db_ih,
-    db_hh,
+    dxg, dhg, apart, valid, rows, apiece, units, early, x, h, gated, wx, dx, resume, dw_ih, dw_hh,
+    db_ih, db_hh,
 ):  # fmt: skip
-    """What one thread does: the inputs' gradients of some of the rows, the weights' of some units.
+    """What one thread does: the inputs' gradients of some of the rows, and weights' gradients.
 
-    `rows` and `units` are the first and the one after the last.
+    `rows` and `units` are the first and the one after the last. The weights' gradients are those of
+    some units from all rows; or, if rows are taken `apiece` (0 stands for all), those that these
+    rows contribute, as long as they are in the cache.
     """
-    _write_input_gradients(dxg, valid[rows[0] : rows[1]], wx, dx, resume)
-    _add_weight_gradients(
-        dxg, dhg, apart, valid, units[0], units[1], early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
-    )
+    for first in range(rows[0], rows[1], apiece or rows[1] - rows[0]):
+        last = min(first + apiece, rows[1]) if apiece else rows[1]
+        _write_input_gradients(dxg, valid[first:last], wx, dx, resume)
+        _add_weight_gradients(
+            dxg, dhg, apart, valid[first:last] if apiece else valid, units[0], units[1], early, x,
+            h, gated, dw_ih, dw_hh, db_ih, db_hh,
+        )  # fmt: skip
