@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from gpurnn.kernels.cpu import products_of_all_steps
 from tests.cases import (
     CELLS,
     Problem,
@@ -67,6 +68,14 @@ def test_pairs_meet():
 @pytest.mark.parametrize("problem", EVERY_STACK + EVERY_SIZE, ids=str)
 def test_cpu(problem):
     check_against_reference(problem)
+
+
+@pytest.mark.parametrize("most_bytes", [0, 1 << 19], ids=["by units", "by rows"])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru", "gru_before"])
+def test_threads_share_the_weights_gradients(cell, most_bytes, monkeypatch):
+    """Enough rows for each thread to have some of them, and some left over."""
+    monkeypatch.setattr(products_of_all_steps, "MOST_BYTES_APIECE", most_bytes)
+    check_against_reference(Problem(cell, T=67, B=17, I=40, H=41, ragged=True, dtype="float64"))
 
 
 @pytest.mark.cuda

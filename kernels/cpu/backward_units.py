@@ -10,17 +10,31 @@ import numpy as np
 
 from ..specialise import text_of_cell
 from .backward_passes import cell_backward_pass, gate_backward_pass
+from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .dots import add_scaled_rows
 from .normalisation import HIDDEN, normalise_backward
+from .product import multiply_whole_panels
 from .simd import lanes_of
 from .team import close, join, meet, members_of, prepare_next, welcome
 from .views import flattened
 
 
 @inlined
-def _add_products(begin, end, hidden, first, last, a, offsets, count, pitch, w, c, c_offsets):
-    """c[:, j] += sum over gates first .. last - 1 of a[:, gate] @ w[gate, :, j], j < end."""
+def _add_products(
+    begin, end, hidden, first, last, a, offsets, count, pitch, w, panels, c, c_offsets
+):  # fmt: skip
+    """c[:, j] += sum over gates first .. last - 1 of a[:, gate] @ w[gate, :, j], begin <= j < end.
+
+    If there are panels, they are those gates' weights, packed; c has room for whole ones.
+    """
+    if panels.size:
+        across = panels.shape[2]
+        multiply_whole_panels(
+            a[first * pitch :], offsets, count, np.intp(1), (last - first) * pitch, panels,
+            begin // across, (end + across - 1) // across, c[begin:], c_offsets, np.bool_(True),
+        )  # fmt: skip
+        return
     width = min(end, hidden) - begin
     for gate in range(first, last):
         for r in range(count):
@@ -37,7 +51,7 @@ def _one_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
-        dy_stride, w, hidden, extras, norm, history, tape, dxg, dhg, dweights, carry,
+        dy_stride, w, wh, wq, hidden, extras, norm, history, tape, dxg, dhg, dweights, carry,
         carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
@@ -54,8 +68,8 @@ def _one_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         _add_products(
-            begin, end, hidden, 0, gate_count, dh_flat, offsets, count, padded, w, carry,
-            carry_offsets,
+            begin, end, hidden, np.intp(0), gate_count, dh_flat, offsets, count, padded, w, wh,
+            carry, carry_offsets,
         )  # fmt: skip
         return long
 
@@ -72,7 +86,7 @@ def _two_phase(cell, dtype):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, dy, dy_offset,
-        dy_stride, w, hidden, extras, norm, history, tape, dxg, dhg, dweights, carry,
+        dy_stride, w, wh, wq, hidden, extras, norm, history, tape, dxg, dhg, dweights, carry,
         carry_offsets, carry_plane, dgated, carried, offsets,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
@@ -87,7 +101,7 @@ def _two_phase(cell, dtype):
         late_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
         long = members > 1 and meet(board, member, members, meeting - 1)
         _add_products(
-            begin, end, hidden, early_count, gate_count, dh_flat, offsets, count, padded, w,
+            begin, end, hidden, early_count, gate_count, dh_flat, offsets, count, padded, w, wq,
             dgated, carry_offsets,
         )  # fmt: skip
         run_gates(
@@ -97,8 +111,8 @@ def _two_phase(cell, dtype):
         early_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
         long = members > 1 and meet(board, member, members, meeting) or long
         _add_products(
-            begin, end, hidden, 0, early_count, dh_flat, offsets, count, padded, w, carry,
-            carry_offsets,
+            begin, end, hidden, np.intp(0), early_count, dh_flat, offsets, count, padded, w, wh,
+            carry, carry_offsets,
         )  # fmt: skip
         return long
 
@@ -110,33 +124,36 @@ def backward_units(cell, dtype):
     """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
 
     Its arguments: whether the caller leads; the team's board; dy, flat, in which row (t, b) begins
-    at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H); extras; `norm`,
-    as in `backward`; history and tape; dxg, dhg and dweights, to be written; carry (S, B, H'),
-    dgated (B, H') and carried, room for B sequences; dstate (S, B, H): comes as the gradient by the
-    final state, leaves as that by the initial one; whether time ran backwards.
+    at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H) as it lies; wh and
+    wq, its early and late gates packed, or nothing if w is to be used; extras; `norm`, as in
+    `backward`; history and tape; dxg, dhg and dweights, to be written; carry (S, B, H'') and dgated
+    (B, H''), with H rounded up to whole panels, and carried, room for B sequences; dstate (S, B,
+    H): comes as the gradient by the final state, leaves as that by the initial one; whether time
+    ran backwards.
     """
-    lanes = lanes_of(dtype)
+    across = VECTORS * lanes_of(dtype)
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     meetings = 2 if cell.late else 1
 
     @kernel(f"backward_units {text_of_cell(cell)} {dtype}")
     def backward(
-        leads, board, dy, dy_offset, dy_stride, rows, counts, w, extras, norm, history,
+        leads, board, dy, dy_offset, dy_stride, rows, counts, w, wh, wq, extras, norm, history,
         tape, dxg, dhg, dweights, carry, dgated, carried, dstate, reverse,
     ):  # fmt: skip
         steps, batch, _, padded = dxg.shape
-        states, hidden = carry.shape[0], w.shape[1]
+        (states, _, width), hidden = carry.shape, w.shape[1]
         if leads:
             for s in range(states):
                 for r in range(batch):
-                    for j in range(padded):
+                    for j in range(width):
                         carry[s, r, j] = dstate[s, rows[r], j] if j < hidden else 0
         member, s0 = join(board, leads)
         if s0 < 0:
             return
         w_flat, carry_flat, dgated_flat = flattened(w), flattened(carry), flattened(dgated)
-        carry_offsets, offsets = np.arange(batch) * padded, np.empty(batch, np.intp)
-        vectors, members_before, disturbed = padded // lanes, np.intp(1 if leads else 0), False
+        carry_offsets, offsets = np.arange(batch) * width, np.empty(batch, np.intp)
+        members_before, disturbed = np.intp(1 if leads else 0), False
+        groups = width // across
         for s in range(s0, steps):
             members, number = members_of(board, s), s * (meetings + 1)
             if members_before > 1 and members != members_before:
@@ -148,16 +165,14 @@ def backward_units(cell, dtype):
                 welcome(board, s, members_before, members)
                 prepare_next(board, s, disturbed)
             members_before = members
-            begin, end = (
-                vectors * member // members * lanes,
-                vectors * (member + 1) // members * lanes,
-            )
+            begin = groups * member // members * across
+            end = min(groups * (member + 1) // members * across, padded)
             t = s if reverse else steps - 1 - s
             before, after = (t + 1, t) if reverse else (t, t + 1)
             long = step(
                 board, member, members, number + 1 + meetings, begin, end, counts[t], t, before,
-                after, rows, dy, dy_offset, dy_stride, w_flat, hidden, extras, norm,
-                history, tape, dxg, dhg, dweights, carry_flat, carry_offsets, batch * padded,
+                after, rows, dy, dy_offset, dy_stride, w_flat, wh, wq, hidden, extras, norm,
+                history, tape, dxg, dhg, dweights, carry_flat, carry_offsets, batch * width,
                 dgated_flat, carried, offsets,
             )  # fmt: skip
             if leads and long and not disturbed:

@@ -22,6 +22,8 @@ from .weights import WeightOrder
 from .workspace import give_back, take
 
 WORTH_PACKING = 16  # rows of inputs for which their weights are
+STEPS_WORTH_PACKING = 24  # for so many the way back packs recurrent weights of several sequences,
+BYTES_WORTH_PACKING = 3 << 19  # or of one if they are more than a second-level cache holds
 LEAST_BLOCK_ROWS = 128  # of few sequences' inputs multiplied at once: most need no second block
 
 
@@ -65,6 +67,7 @@ class Recurrence:
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
         self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
         width = panel_width(dtype)
+        self._panels_width = -(-self.padded // width) * width
         self._gates_width = -(-cell.gates * self.padded // width) * width
         self._last_lying = None, None
 
@@ -286,16 +289,21 @@ class Recurrence:
         cell = self.cell
         ((rows, counts),) = spread(tape.lengths, steps, batch, 1)
         (norm,) = self._norms.back(tape.norms, HIDDEN, 1)
+        wh = wq = self._no_panels
+        if steps >= STEPS_WORTH_PACKING and (batch > 1 or w_hh.nbytes >= BYTES_WORTH_PACKING):
+            wh, wq = self._order.hidden_panels_back(w_hh)
+        carried = batch, self._panels_width
         run_team(
             self._backward_units, self._team(steps, batch),
             (
-                dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, as_triples(tape.extras),
-                norm, tape.history, tape.saved, dxg, dhg, dweights,
-                np.empty((cell.states, batch, self.padded), self.dtype),
-                np.empty((batch if cell.late else 0, self.padded), self.dtype),
+                dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, wh, wq,
+                as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,
+                np.empty((cell.states, *carried), self.dtype),
+                np.empty(carried if cell.late else (0, 0), self.dtype),
                 np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
             ),
         )  # fmt: skip
+        give_back(wh, wq)
         return (norm,)
 
     def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
