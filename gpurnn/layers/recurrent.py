@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ..arrays import check_array, check_ends, check_heads, check_size, module_of, to_device
+from .one_step import take_one_step
 from .recurrences import Recurrences
 from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
@@ -168,6 +169,16 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         sizes = self.hidden_size, self.proj_size, self.num_heads
         return Recurrences(self._noise, *sizes, self.dtype, self.recompute)
 
+    @cached_property
+    def _idle_steppers(self):
+        """Of `take_one_step`: as many as calls were under way at once."""
+        return []
+
+    def __getstate__(self):
+        """Of a layer that is copied or pickled: time loops and their memory are made anew."""
+        made = "_recurrences", "_idle_steppers"
+        return {name: value for name, value in vars(self).items() if name not in made}
+
     def _extras(self, layer, direction):
         """What the cell takes besides in inference."""
         if not self.cell.extras:
@@ -188,7 +199,8 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         if lengths is not None:
             lengths = to_device(lengths, self.device)
         if steps == 1 and not keep and not self.bidirectional:
-            return self._run_step(x, self._check_state(state, "state", batch))
+            y, finals = take_one_step(self, x, state)
+            return self._outward(y), self._state_of(finals), None
         states = self._states_given(state, "state", batch)
         xp, kernels, outputs = module_of(self.device), self.kernels, self._outputs
         allocate = xp.empty if lengths is None else xp.zeros
@@ -251,17 +263,6 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             return self._outward(dy), self._state_of(dinitial)
 
         return self._outward(y), final, backward
-
-    def _run_step(self, x, states):
-        """What `_run` does, of one step that nobody will go back through: with less ado."""
-        xp, shape, finals = module_of(self.device), (1, x.shape[1], self._outputs), []
-        for layer in range(self.num_layers):
-            y, state = xp.empty(shape, self.dtype), xp.array(states[:, layer], order="C")
-            step = self._recurrence(layer).stepper(state)
-            step(self._weights(layer, 0), self._extras(layer, 0), x, y)
-            finals.append(state)
-            x = y
-        return self._outward(y), self._state_of(finals), None
 
     def _state_of(self, states):
         """From L D arrays (S, B, H) to what the caller expects."""

@@ -145,12 +145,17 @@ class Recurrence:
         gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
         kept = np.empty(batch * self.cell.kept * self.padded, self.dtype)
 
+        last, fixed, norms = None, (), ()
+
         def step(weights, extras, x, y):
-            norms, weights = self._norms.take(weights, 0), of_products(self.cell, weights)
+            nonlocal last, fixed, norms
+            if weights is not last:
+                last, norms = weights, self._norms.take(weights, 0)
+                fixed = self._as_they_lie(of_products(self.cell, weights))
             kernel(
-                True, ALONE, x, rows, counts, *self._as_they_lie(weights), self._no_panels,
-                state, state, as_triples(extras), norms, *room, 0, y.reshape(-1), 0, hidden,
-                self._no_tape, gated, kept, False, False,
+                True, ALONE, x, rows, counts, *fixed, self._no_panels, state, state,
+                as_triples(extras), norms, *room, 0, y.reshape(-1), 0, hidden, self._no_tape, gated,
+                kept, False, False,
             )  # fmt: skip
 
         return step
