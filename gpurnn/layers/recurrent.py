@@ -128,8 +128,11 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             If an argument has the wrong device, dtype or shape, T or B is 0, or a length is
             out of range.
         """
-        y, state, _ = self._run(x, state, lengths, keep=False)
-        return y, state
+        x, lengths = self._check_input(x, lengths)
+        if len(x) == 1 and not self.bidirectional:
+            y, finals = take_one_step(self, x, state)
+            return self._outward(y), self._state_of(finals)
+        return self._run(x, lengths, state, keep=False)[:2]
 
     def forward(self, x, state=None, lengths=None):
         """As calling the layer, but for training: with dropout, and with the way back.
@@ -142,7 +145,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             final state those by `x` and the initial state; adds those by the parameters into
             `grads`. To be called before the parameters change.
         """
-        return self._run(x, state, lengths, keep=True)
+        return self._run(*self._check_input(x, lengths), state, keep=True)
 
     def stream(self, batch_size=1):
         """A handle that takes one step at a time and keeps the state: see `Stream`.
@@ -192,15 +195,15 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         masks = self._noise.masks(self.kernels, self.rng, shape, self.dtype)
         return self._own_weights(layer, direction) + masks
 
-    def _run(self, x, state, lengths, keep):
+    def _check_input(self, x, lengths):
+        """x (T, B, I), and the lengths on the device, or None where all are T."""
         x = self._check_sequences(x, "x", self.input_size)
-        steps, batch = x.shape[:2]
-        lengths = check_ends(lengths, steps, batch, self.device)
         if lengths is not None:
-            lengths = to_device(lengths, self.device)
-        if steps == 1 and not keep and not self.bidirectional:
-            y, finals = take_one_step(self, x, state)
-            return self._outward(y), self._state_of(finals), None
+            lengths = check_ends(lengths, *x.shape[:2], self.device)
+        return x, lengths if lengths is None else to_device(lengths, self.device)
+
+    def _run(self, x, lengths, state, keep):
+        steps, batch = x.shape[:2]
         states = self._states_given(state, "state", batch)
         xp, kernels, outputs = module_of(self.device), self.kernels, self._outputs
         allocate = xp.empty if lengths is None else xp.zeros

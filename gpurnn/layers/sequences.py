@@ -17,7 +17,7 @@ class SequenceLayer:
         lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
         named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
         a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
-        if a.shape[0] == 0 or a.shape[1] == 0:
+        if a.size == 0:
             raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
         if self.batch_first:
             a = module_of(self.device).ascontiguousarray(a.swapaxes(0, 1))
