@@ -9,6 +9,10 @@ from gpurnn.kernels.cpu.reduced import reduce_weights
 # Of the largest output: what the documentation tells.
 LOSS = {"bfloat16": 0.005, "int8": 0.012}
 
+# Where the processor multiplies numbers of 16 bits, the inputs are rounded to so many: each by up
+# to 2^-16 of the largest. Of up to 37 of them, with weights below 1/3, sums move by less than this.
+CLOSE = {"rtol": 2e-5, "atol": 5e-5}
+
 
 def expanded(layer, kind):
     """A plain layer with the values that the reduced weights stand for."""
@@ -29,12 +33,38 @@ def test_same_as_the_values_they_stand_for(make, T, B, kind):
     reduced = layer.reduced(kind)
     y, state = reduced(x)
     expected, final = expanded(layer, kind)(x)
-    np.testing.assert_allclose(y, expected, rtol=2e-5, atol=2e-6)
-    np.testing.assert_allclose(np.asarray(state), np.asarray(final), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(y, expected, **CLOSE)
+    np.testing.assert_allclose(np.asarray(state), np.asarray(final), **CLOSE)
     exact = layer(x)[0]
     assert np.abs(y - exact).max() <= LOSS[kind] * np.abs(exact).max()
     stream = reduced.stream(B)
-    np.testing.assert_allclose(stream.step(x[0]), y[0], rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(stream.step(x[0]), y[0], **CLOSE)
+
+
+@pytest.mark.parametrize("kind", LOSS)
+@pytest.mark.parametrize("size", [1, 31, 64, 20_000])
+def test_sums_of_the_largest_numbers(size, kind):
+    """All weights and inputs as large as they can be for 8 and 16 bits."""
+    layer = gpurnn.RNN(size, 3, nonlinearity="relu", rng=0)
+    for name, array in layer.params.items():
+        array[...] = name == "weight_ih_l0"
+    y, _ = layer.reduced(kind)(np.full((1, 1, size), 7, np.float32))
+    np.testing.assert_allclose(y, 7 * size, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", LOSS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_comes_out(bad, kind):
+    x = np.zeros((1, 1, 40), np.float32)
+    x[0, 0, 33] = bad
+    y, _ = gpurnn.RNN(40, 5, nonlinearity="relu", rng=0).reduced(kind)(x)
+    assert not np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("kind", LOSS)
+def test_nothing_comes_of_nothing(kind):
+    layer = gpurnn.RNN(40, 5, bias=False, rng=0)
+    np.testing.assert_array_equal(layer.reduced(kind)(np.zeros((2, 1, 40), np.float32))[0], 0)
 
 
 def test_a_copy_does_not_follow_the_layer():

@@ -9,7 +9,10 @@ class ReducedRecurrent(Recurrent):
 
     With one or few sequences a step waits for the weights to come from the caches or the
     memory, and half or a quarter of the bytes come in less time. Biases, peepholes, states and
-    sums stay float32. Larger batches expand the weights first and gain nothing.
+    sums stay float32. A processor that multiplies 16-bit numbers (AVX-512 with BF16 for bfloat16,
+    VNNI for int8) does; what meets the weights is then rounded to 16 bits: two bfloat16 a number,
+    or whole numbers, the largest of them 32767. Larger batches expand the weights first and gain
+    nothing.
 
     What is lost: a weight's relative error is at most 2^-8 in bfloat16 (8 bits of mantissa); in
     int8 its error is at most 1/254 of the largest weight of its row. Outputs of layers as they

@@ -19,7 +19,7 @@ MOST_ROWS_TOGETHER = 8
 GROUP_BITS = 128  # shuffles within so many bits are the cheap ones
 
 
-def _index(value):
+def index_ir(value):
     return ir.Constant(ir.IntType(64), value)
 
 
@@ -30,7 +30,7 @@ def _load(builder, base, index, vector, count=None):
     return masked_load(builder, vector, pointer, count)
 
 
-def _loop(builder, start, stop, step, values, body, whole=True):
+def loop(builder, start, stop, step, values, body, whole=True):
     """Emit a loop from `start` in steps of `step`, as long as whole steps, or parts, are left.
 
     `body(k, values)` emits one turn and returns the new values; returns k and values after all.
@@ -41,7 +41,7 @@ def _loop(builder, start, stop, step, values, body, whole=True):
     builder.position_at_end(head)
     k = builder.phi(stop.type)
     current = [builder.phi(value.type) for value in values]
-    following = builder.add(k, _index(step))
+    following = builder.add(k, index_ir(step))
     more = builder.icmp_signed("<=" if whole else "<", following if whole else k, stop)
     builder.cbranch(more, turn, after)
     builder.position_at_end(turn)
@@ -75,7 +75,7 @@ def _merge(builder, a, b, items, chunk):
     return builder.fadd(*halves)
 
 
-def _sum_each(builder, vectors, vector):
+def sum_each(builder, vectors, vector):
     """One vector whose lane r is the sum of all lanes of `vectors[r]`."""
     group = GROUP_BITS // vector.element.bitwidth
     items = 1
@@ -84,6 +84,15 @@ def _sum_each(builder, vectors, vector):
         vectors = [_merge(builder, a, b, items, chunk) for a, b in zip(vectors[::2], vectors[1::2])]
         items *= 2
     return vectors[0]
+
+
+def row_pointers(builder, data, first, pitch, count, lanes):
+    """Where each lane's row begins: that of the last of `count` rows for lanes beyond them."""
+    last, pointers = builder.sub(count, index_ir(1)), []
+    for r in range(lanes):
+        row = builder.select(builder.icmp_signed("<", index_ir(r), count), index_ir(r), last)
+        pointers.append(builder.gep(data, [builder.add(first, builder.mul(row, pitch))]))
+    return pointers
 
 
 def _load_weights(builder, dtype, base, index, vector, count):
@@ -117,7 +126,7 @@ def dot_rows(typingctx, w, start, pitch, valid, x, x_start, depth):
     def codegen(context, builder, sig, args):
         w_data, x_data = (array_data(context, builder, sig.args[i], args[i]) for i in (0, 4))
         first, step, count, x_first, length = args[1], args[2], args[3], args[5], args[6]
-        last, across = builder.sub(count, _index(1)), builder.gep(x_data, [x_first])
+        across = builder.gep(x_data, [x_first])
 
         def sums_of(rows):
             def add_products(k, sums, part=None):
@@ -130,28 +139,25 @@ def dot_rows(typingctx, w, start, pitch, valid, x, x_start, depth):
 
             def several(k, sums):
                 groups = (sums[u * together : (u + 1) * together] for u in range(unroll))
-                places = (builder.add(k, _index(u * lanes)) for u in range(unroll))
+                places = (builder.add(k, index_ir(u * lanes)) for u in range(unroll))
                 return [s for at, group in zip(places, groups) for s in add_products(at, group)]
 
             zeros = [ir.Constant(wide, [0.0] * lanes)] * ACCUMULATORS
-            k, sums = _loop(builder, _index(0), length, lanes * unroll, zeros, several)
+            k, sums = loop(builder, index_ir(0), length, lanes * unroll, zeros, several)
             while len(sums) > together:
                 half = len(sums) // 2
                 sums = [builder.fadd(a, b) for a, b in zip(sums[:half], sums[half:])]
             if unroll > 1:
-                k, sums = _loop(builder, k, length, lanes, sums, add_products)
-            _, sums = _loop(
+                k, sums = loop(builder, k, length, lanes, sums, add_products)
+            _, sums = loop(
                 builder, k, length, lanes, sums,
                 lambda k, sums: add_products(k, sums, builder.sub(length, k)), whole=False,
             )  # fmt: skip
             return sums
 
-        rows = []
-        for r in range(lanes):
-            row = builder.select(builder.icmp_signed("<", _index(r), count), _index(r), last)
-            rows.append(builder.gep(w_data, [builder.add(first, builder.mul(row, step))]))
+        rows = row_pointers(builder, w_data, first, step, count, lanes)
         groups = (rows[r : r + together] for r in range(0, lanes, together))
-        return _sum_each(builder, [s for group in groups for s in sums_of(group)], vector)
+        return sum_each(builder, [s for group in groups for s in sums_of(group)], vector)
 
     intp = types.intp
     return vector(w, intp, intp, intp, x, intp, intp), codegen
@@ -175,7 +181,7 @@ def add_scaled_rows(typingctx, a, a_start, depth, w, start, pitch, c, c_start, c
         scales, target = builder.gep(a_data, [a_first]), builder.gep(c_data, [c_first])
 
         def add_rows(k, count):
-            numbers = [builder.add(k, _index(r)) for r in range(count)]
+            numbers = [builder.add(k, index_ir(r)) for r in range(count)]
             factors = [
                 splat(builder, builder.load(builder.gep(scales, [n])), lanes) for n in numbers
             ]
@@ -195,17 +201,17 @@ def add_scaled_rows(typingctx, a, a_start, depth, w, start, pitch, c, c_start, c
                     masked_store(builder, vector, total, place, part)
                 return []
 
-            j, _ = _loop(builder, _index(0), width, lanes, [], lambda j, _: columns_at(j))
-            _loop(
+            j, _ = loop(builder, index_ir(0), width, lanes, [], lambda j, _: columns_at(j))
+            loop(
                 builder, j, width, lanes, [],
                 lambda j, _: columns_at(j, builder.sub(width, j)), whole=False,
             )  # fmt: skip
             return []
 
-        k, _ = _loop(
-            builder, _index(0), length, ACCUMULATORS, [], lambda k, _: add_rows(k, ACCUMULATORS)
+        k, _ = loop(
+            builder, index_ir(0), length, ACCUMULATORS, [], lambda k, _: add_rows(k, ACCUMULATORS)
         )
-        _loop(builder, k, length, 1, [], lambda k, _: add_rows(k, 1))
+        loop(builder, k, length, 1, [], lambda k, _: add_rows(k, 1))
         return context.get_dummy_value()
 
     intp = types.intp

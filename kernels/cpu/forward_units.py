@@ -12,12 +12,12 @@ import numpy as np
 from ..specialise import text_of_cell
 from .blocks import VECTORS
 from .compiling import inlined, kernel
-from .dots import dot_rows
 from .forward import list_rows, vectors_together
 from .normalisation import HIDDEN, INPUTS, normalise
 from .packing import pack_columns
 from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
+from .short_dots import dot_inputs, inputs_for
 from .simd import REGISTER_BYTES, lanes_of, load_part, store
 from .team import close, join, meet, members_of, prepare_next, welcome
 from .views import flattened
@@ -33,14 +33,14 @@ def _multiply_rows(first, gates, lanes):
 
     @inlined
     def multiply(begin, end, hidden, w, scale, bias, depth, x, offsets, count, out, out_offsets):
-        flat, pitch = flattened(w), w.shape[1]
+        inputs = inputs_for(w, x, offsets, count, depth)
         for j in range(begin, end, lanes):
             left = hidden - j
             for g in range(gates):
                 row = (first + g) * hidden + j
                 start = load_part(bias, row, left)
                 for r in range(count):
-                    product = dot_rows(flat, row * pitch, pitch, left, x, offsets[r], depth)
+                    product = dot_inputs(w, row, left, inputs, r, depth)
                     if scale.size:
                         product = product * load_part(scale, row, left)
                     place = out_offsets[r] + (j - begin) * gates + g * lanes

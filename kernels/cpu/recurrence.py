@@ -189,7 +189,9 @@ class Recurrence:
         ((rows, counts),) = spread(lengths, steps, batch, 1)
         wx, members = self._no_panels, self._team(steps, batch)
         if steps * batch >= WORTH_PACKING:
-            floats = weights.expanded() if isinstance(weights, ReducedWeights) else weights
+            floats = weights
+            if isinstance(weights, ReducedWeights):
+                floats = weights.expanded_for_inputs()
             if not self.cell.normalised:
                 # Before the loop: in its first step the leader is alone.
                 multiplied = block

@@ -3,24 +3,29 @@
 - bfloat16: the upper half of a float32, rounded to nearest; 8 bits of mantissa.
 - int8: whole numbers from -127 to 127 times a scale for each row, its largest number's 127th.
 
-Sums, biases and states remain float32: weights become float32 again in registers.
+Sums, biases and states remain float32: weights become float32 again in registers, unless the
+processor multiplies them as they are (see `short_dots`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .simd import lanes_of
+from .compiling import kernel
+from .simd import REGISTER_BYTES
+from .threads import run_parallel, shares, split
 from .workspace import aligned_copy
 
 KINDS = ("bfloat16", "int8")
+_OPERATIONS = 20  # of products, that take as long as to expand a number
+_WHOLE = REGISTER_BYTES // 2  # numbers of 16 bits in a register
 
 
 @dataclass(frozen=True)
 class ReducedWeights:
     """As a tuple of weights (w_ih, w_hh, b_ih, b_hh), the former two reduced.
 
-    Rows are padded with zeros to whole vectors. `scale_ih`, `scale_hh` (G H,) belong to int8's
+    Rows are padded with zeros to whole registers. `scale_ih`, `scale_hh` (G H,) belong to int8's
     rows; of bfloat16 they are empty.
     """
 
@@ -35,18 +40,42 @@ class ReducedWeights:
 
     def expanded(self):
         """The tuple of weights in float32 that these stand for."""
-        w_ih = _expand(self.w_ih, self.scale_ih, self.input_size)
-        return w_ih, _expand(self.w_hh, self.scale_hh, self.hidden_size), self.b_ih, self.b_hh
+        w_ih, _, *biases = self.expanded_for_inputs()
+        return w_ih, _expand(self.w_hh, self.scale_hh, self.hidden_size), *biases
+
+    def expanded_for_inputs(self):
+        """As `expanded`, with None for w_hh."""
+        return _expand(self.w_ih, self.scale_ih, self.input_size), None, self.b_ih, self.b_hh
+
+
+@kernel("expand_bfloat16")
+def _expand_upper_halves(w, scale, bits):
+    rows, columns = bits.shape
+    for row in range(rows):
+        for k in range(columns):
+            bits[row, k] = np.uint32(w[row, k]) << np.uint32(16)
+
+
+@kernel("expand_int8")
+def _expand_whole_numbers(w, scale, numbers):
+    rows, columns = numbers.shape
+    for row in range(rows):
+        for k in range(columns):
+            numbers[row, k] = np.float32(w[row, k]) * scale[row]
 
 
 def _expand(w, scale, width):
-    if w.dtype == np.int8:
-        return w[:, :width] * scale[:, None]
-    return np.ascontiguousarray((w[:, :width].astype(np.uint32) << 16).view(np.float32))
+    floats = np.empty((len(w), width), np.float32)
+    whole = w.dtype == np.int8
+    run = _expand_whole_numbers if whole else _expand_upper_halves
+    target = floats if whole else floats.view(np.uint32)
+    bounds = split(len(w), shares(_OPERATIONS * floats.size))
+    run_parallel(run, [(w[a:b], scale[a:b], target[a:b]) for a, b in bounds])
+    return floats
 
 
 def _reduce(w, kind):
-    padded = -(-w.shape[1] // lanes_of(w.dtype)) * lanes_of(w.dtype)
+    padded = -(-w.shape[1] // _WHOLE) * _WHOLE
     target = np.zeros((len(w), padded), np.int8 if kind == "int8" else np.uint16)
     if kind == "int8":
         largest = np.abs(w).max(axis=1)

@@ -174,7 +174,8 @@ def select(typingctx, mask, a, b):
     return vector(mask, a, b), codegen
 
 
-def _declare(builder, name, function_type):
+def declare(builder, name, function_type):
+    """The function of LLVM's, or of the program's, of this name, for calls of it."""
     existing = builder.module.globals.get(name)
     return existing or ir.Function(builder.module, function_type, name)
 
@@ -183,7 +184,7 @@ def llvm_call(builder, name, vector_type, args):
     suffix = "f32" if isinstance(vector_type.element, ir.FloatType) else "f64"
     function_type = ir.FunctionType(vector_type, [vector_type] * len(args))
     return builder.call(
-        _declare(builder, f"llvm.{name}.v{vector_type.count}{suffix}", function_type), args
+        declare(builder, f"llvm.{name}.v{vector_type.count}{suffix}", function_type), args
     )
 
 
@@ -275,7 +276,7 @@ def masked_load(builder, vector, pointer, count):
     full = vector_ir(vector)
     mask = _first_lanes(builder, count, vector.lanes)
     signature = ir.FunctionType(full, [pointer.type, ir.IntType(32), mask.type, full])
-    function = _declare(builder, _masked_name("load", vector), signature)
+    function = declare(builder, _masked_name("load", vector), signature)
     align = ir.Constant(ir.IntType(32), vector.element.bitwidth // 8)
     zero = ir.Constant(full, [0.0] * vector.lanes)
     return builder.call(function, [pointer, align, mask, zero])
@@ -287,7 +288,7 @@ def masked_store(builder, vector, value, pointer, count):
     signature = ir.FunctionType(
         ir.VoidType(), [value.type, pointer.type, ir.IntType(32), mask.type]
     )
-    function = _declare(builder, _masked_name("store", vector), signature)
+    function = declare(builder, _masked_name("store", vector), signature)
     align = ir.Constant(ir.IntType(32), vector.element.bitwidth // 8)
     builder.call(function, [value, pointer, align, mask])
 
@@ -355,26 +356,38 @@ def store_each(typingctx, arrays, index, values, count):
     return types.void(arrays, types.intp, values, types.intp), codegen
 
 
-@intrinsic
-def sum_lanes(typingctx, a):
-    """The sum of a vector's lanes, in the fixed order of a balanced tree."""
-    if not isinstance(a, Vector):
-        return None
+def _across_lanes(combine, doc):
+    """A function of a vector: all of its lanes combined, in the fixed order of a balanced tree."""
 
-    def codegen(context, builder, sig, args):
-        value, lanes = args[0], a.lanes
-        while lanes > 1:
-            lanes //= 2
-            wide = value.type.count
-            order = ir.VectorType(ir.IntType(32), lanes)
-            low, high = (
-                builder.shuffle_vector(value, value, ir.Constant(order, list(part)))
-                for part in (range(lanes), range(lanes, wide))
-            )
-            value = builder.fadd(low, high)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+    def across(typingctx, a):
+        if not isinstance(a, Vector):
+            return None
 
-    return a.element(a), codegen
+        def codegen(context, builder, sig, args):
+            value, lanes = args[0], a.lanes
+            while lanes > 1:
+                lanes //= 2
+                wide = value.type.count
+                order = ir.VectorType(ir.IntType(32), lanes)
+                low, high = (
+                    builder.shuffle_vector(value, value, ir.Constant(order, list(part)))
+                    for part in (range(lanes), range(lanes, wide))
+                )
+                value = combine(builder, low, high)
+            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+        return a.element(a), codegen
+
+    across.__doc__ = doc
+    return intrinsic(across)
+
+
+def _larger(builder, a, b):
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+sum_lanes = _across_lanes(ir.IRBuilder.fadd, "The sum of a vector's lanes.")
+largest_lane = _across_lanes(_larger, "The largest of a vector's lanes; NaN is not heeded.")
 
 
 @intrinsic
