@@ -78,6 +78,10 @@ def test_threads_share_the_weights_gradients(cell, most_bytes, monkeypatch):
     check_against_reference(Problem(cell, T=67, B=17, I=40, H=41, ragged=True, dtype="float64"))
 
 
+def test_a_thread_without_rows_has_units():
+    check_against_reference(Problem("rnn_tanh", T=1, B=1, I=3, H=2500))
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("problem", ON_CUDA, ids=str)
 def test_cuda(problem):

@@ -31,8 +31,8 @@ from .simd import (
 from .views import flattened
 
 STEP = REGISTER_BYTES // 2  # 16-bit numbers in a register
-_HALF = ir.IntType(16)
-_SHORTS, _PAIRS = ir.VectorType(_HALF, STEP), ir.VectorType(ir.IntType(32), STEP // 2)
+_SHORT = ir.IntType(16)
+_SHORTS, _PAIRS = ir.VectorType(_SHORT, STEP), ir.VectorType(ir.IntType(32), STEP // 2)
 
 
 class _BFloat(ir.types.Type):
@@ -60,9 +60,9 @@ def has_short_dots(dtype):
 
 @intrinsic
 def dot_short_rows(typingctx, w, start, pitch, valid, inputs, first, depth):
-    """As `dot_rows`, of reduced weights and inputs[first :], made by `shorten`, of `depth` numbers.
+    """As `dot_rows`, of reduced weights and inputs[first :] as `inputs_for` makes them.
 
-    Rows of the weights are padded to whole registers.
+    `depth` is that of padded rows: whole registers.
     """
     vector = Vector(types.float32)
     wide, floats = vector_ir(vector), w.dtype != types.int8
@@ -80,7 +80,7 @@ def dot_short_rows(typingctx, w, start, pitch, valid, inputs, first, depth):
 
         def numbers(base, k):
             place = builder.gep(base, [k])
-            if base.type.pointee == _HALF:
+            if base.type.pointee == _SHORT:
                 return builder.load(builder.bitcast(place, _SHORTS.as_pointer()), align=2)
             bytes_ = ir.VectorType(ir.IntType(8), STEP)
             narrow = builder.load(builder.bitcast(place, bytes_.as_pointer()), align=1)
@@ -146,7 +146,7 @@ def _store_rounded(typingctx, value, target, at):
 
 
 def _store_shorts(context, builder, target, array, at, integers):
-    narrow = ir.VectorType(_HALF, integers.type.count)
+    narrow = ir.VectorType(_SHORT, integers.type.count)
     place = builder.gep(array_data(context, builder, target, array), [at])
     pointer = builder.bitcast(place, narrow.as_pointer())
     builder.store(builder.trunc(integers, narrow), pointer, align=2)

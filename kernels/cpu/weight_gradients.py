@@ -103,10 +103,12 @@ def back_through_products(
     """What one thread does: the inputs' gradients of some of the rows, and weights' gradients.
 
     `rows` and `units` are the first and the one after the last. The weights' gradients are those of
-    some units from all rows; or, if rows are taken `apiece` (0 stands for all), those that these
-    rows contribute, as long as they are in the cache.
+    some units from all rows; or, if rows are taken so many `apiece` (0 stands for all at once),
+    those that these rows contribute, as long as they are in the cache.
     """
-    for first in range(rows[0], rows[1], apiece or rows[1] - rows[0]):
+    turns = (rows[1] - rows[0] + apiece - 1) // apiece if apiece else 1
+    for turn in range(turns):
+        first = rows[0] + turn * apiece
         last = min(first + apiece, rows[1]) if apiece else rows[1]
         _write_input_gradients(dxg, valid[first:last], wx, dx, resume)
         _add_weight_gradients(
