@@ -1,6 +1,7 @@
 """One step at a time, as fast as it can be: for audio, control, text as it is typed."""
 
 from ..arrays import check_array, check_size, module_of
+from .one_step import new_steppers
 
 
 class Stream:
@@ -29,16 +30,12 @@ class Stream:
 
     @property
     def state(self):
-        return self._layer._state_of([state.copy() for state in self._states])
+        return self._layer._state_of([state.copy() for state, _ in self._steppers])
 
     @state.setter
     def state(self, state):
-        states = self._layer._check_state(state, "state", self._batch)
-        self._states = [self._xp.array(part, order="C") for part in states.swapaxes(0, 1)]
         # Each layer's step keeps its own copies of what it is called with: made anew with them.
-        self._steps = [
-            self._layer._recurrence(k).stepper(state) for k, state in enumerate(self._states)
-        ]
+        self._steppers = new_steppers(self._layer, state, self._batch)
 
     def step(self, x, out=None):
         """Take one step.
@@ -64,7 +61,7 @@ class Stream:
         elif self._checked(out, "out", self._y_shape) is not out:
             raise ValueError("out: expected a C-contiguous array")
         x, last = x[None], len(self._between)
-        for k, step in enumerate(self._steps):
+        for k, (_, step) in enumerate(self._steppers):
             target = out[None] if k == last else self._between[k]
             step(layer._weights(k, 0), layer._extras(k, 0), x, target)
             x = target

@@ -41,15 +41,15 @@ class ProductsOfAllSteps:
         # row's gradients happens while they are in the cache. Of large ones it has some units.
         by_rows = valid.size >= threads * DEPTH and sum(s.nbytes for s in sums) <= MOST_BYTES_APIECE
         if by_rows:
-            units, apiece = [(0, hidden)] * threads, DEPTH
+            units = [(0, hidden)] * threads
             others = [[np.zeros_like(total) for total in sums] for _ in range(threads - 1)]
         else:
-            units, apiece, others = shared(hidden, threads), 0, [sums] * (threads - 1)
+            units, others = shared(hidden, threads), [sums] * (threads - 1)
         run_parallel(
             back_through_products,
             [
                 (
-                    dxg, dhg, self._apart, valid, some, apiece, units_of, self._early, x, met,
+                    dxg, dhg, self._apart, valid, some, by_rows, units_of, self._early, x, met,
                     gated, wx, dx, resume, *to,
                 )
                 for some, units_of, to in zip(rows, units, [sums, *others])

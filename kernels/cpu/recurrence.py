@@ -69,7 +69,6 @@ class Recurrence:
         width = panel_width(dtype)
         self._panels_width = -(-self.padded // width) * width
         self._gates_width = -(-cell.gates * self.padded // width) * width
-        self._last_lying = None, None
 
     # The kernels are found by the whole of a cell's text: once is enough.
 
@@ -162,13 +161,6 @@ class Recurrence:
 
     def _as_they_lie(self, weights):
         """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""
-        of, lying = self._last_lying
-        if of is not weights:
-            lying = self._find_lying(weights)
-            self._last_lying = weights, lying
-        return lying
-
-    def _find_lying(self, weights):
         if isinstance(weights, ReducedWeights):
             arrays = weights.w_ih, weights.w_hh, weights.scale_ih, weights.scale_hh
             biases = weights.b_ih, weights.b_hh
@@ -299,14 +291,14 @@ class Recurrence:
         wh = wq = self._no_panels
         if steps >= STEPS_WORTH_PACKING and (batch > 1 or w_hh.nbytes >= BYTES_WORTH_PACKING):
             wh, wq = self._order.hidden_panels_back(w_hh)
-        carried = batch, self._panels_width
+        carry_shape = batch, self._panels_width
         run_team(
             self._backward_units, self._team(steps, batch),
             (
                 dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, wh, wq,
                 as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,
-                np.empty((cell.states, *carried), self.dtype),
-                np.empty(carried if cell.late else (0, 0), self.dtype),
+                np.empty((cell.states, *carry_shape), self.dtype),
+                np.empty(carry_shape if cell.late else (0, 0), self.dtype),
                 np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
             ),
         )  # fmt: skip

@@ -174,7 +174,7 @@ def _round(x, first, depth, padded, target, at):
         not_finite = not_finite + (value - value)
     most = largest_lane(largest)
     # A lane sums a pair of products at each step: 127 times these must not overflow 32 bits.
-    levels = np.float32(min(32767, (2**31 - 1) // (254 * max(1, padded // STEP))))
+    levels = np.float32(min(32767, (2**31 - 1) // (254 * (padded // STEP))))
     unit = np.float32(most / levels)
     per_unit = np.float32(levels / most if most > 0 else 0)
     for k in range(0, padded, STEP // 2):

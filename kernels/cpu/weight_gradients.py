@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .compiling import inlined, kernel
+from .compiling import inlined, kernel, part
 from .forward import BLOCK_ROWS
 from .gradients import (
     COLUMNS,
@@ -19,7 +19,7 @@ from .simd import REGISTER_BYTES
 from .views import flattened
 
 
-@inlined
+@part
 def _write_input_gradients(dxg, valid, wx, dx, resume):
     """dx (T, B, I) of the rows (t, b) numbered by `valid`, added to if `resume`."""
     depth, inputs = dxg.shape[2] * dxg.shape[3], dx.shape[2]
@@ -47,12 +47,14 @@ def add_own_gradients(dweights, valid, number, total):
 
 @inlined
 def _add_weight_gradients(
-    dxg, dhg, apart, valid, first, last, early, x, h, gated, dw_ih, dw_hh, db_ih, db_hh
-):
+    dxg, dhg, apart, valid, first, last, early, x, h, gated, with_inputs, wx, dx, resume, dw_ih,
+    dw_hh, db_ih, db_hh,
+):  # fmt: skip
     """Add what the units first .. last - 1 of all gates contribute; `early` gates saw h, not gated.
 
     `valid` numbers the rows (t, b) of dxg (T, B, G, H'), x, h and gated that count. dxg is dhg
-    unless `apart`. The biases' gradients may be empty.
+    unless `apart`. The biases' gradients may be empty. If `with_inputs` those by the inputs are
+    written too, while a slice of the gates' gradients is in the cache.
     """
     gates, padded = dxg.shape[2:]
     hidden, inputs, units = dw_hh.shape[0] // gates, dw_ih.shape[1], last - first
@@ -67,6 +69,8 @@ def _add_weight_gradients(
     sums = np.empty(units + REGISTER_BYTES // dxg.itemsize, dxg.dtype)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
+        if with_inputs:
+            _write_input_gradients(dxg, valid[k0 : k0 + depth], wx, dx, resume)
         pack_slice(x_flat, x_rows, k0, depth, inputs, x_slice)
         pack_slice(h_flat, h_rows, k0, depth, outputs, h_slice)
         if early < gates:
@@ -97,21 +101,18 @@ def _add_weight_gradients(
 
 @kernel("back_through_products")
 def back_through_products(
-    dxg, dhg, apart, valid, rows, apiece, units, early, x, h, gated, wx, dx, resume, dw_ih, dw_hh,
+    dxg, dhg, apart, valid, rows, by_rows, units, early, x, h, gated, wx, dx, resume, dw_ih, dw_hh,
     db_ih, db_hh,
 ):  # fmt: skip
     """What one thread does: the inputs' gradients of some of the rows, and weights' gradients.
 
-    `rows` and `units` are the first and the one after the last. The weights' gradients are those of
-    some units from all rows; or, if rows are taken so many `apiece` (0 stands for all at once),
-    those that these rows contribute, as long as they are in the cache.
+    `rows` and `units` are the first and the one after the last. The weights' gradients are what
+    these rows contribute if `by_rows`, else those of the units from all rows.
     """
-    turns = (rows[1] - rows[0] + apiece - 1) // apiece if apiece else 1
-    for turn in range(turns):
-        first = rows[0] + turn * apiece
-        last = min(first + apiece, rows[1]) if apiece else rows[1]
-        _write_input_gradients(dxg, valid[first:last], wx, dx, resume)
-        _add_weight_gradients(
-            dxg, dhg, apart, valid[first:last] if apiece else valid, units[0], units[1], early, x,
-            h, gated, dw_ih, dw_hh, db_ih, db_hh,
-        )  # fmt: skip
+    own = valid[rows[0] : rows[1]]
+    if not by_rows:
+        _write_input_gradients(dxg, own, wx, dx, resume)
+    _add_weight_gradients(
+        dxg, dhg, apart, own if by_rows else valid, units[0], units[1], early, x, h, gated, by_rows,
+        wx, dx, resume, dw_ih, dw_hh, db_ih, db_hh,
+    )  # fmt: skip
