@@ -23,6 +23,13 @@ from gpurnn.layers.scans import ScanStack
 ON_EMULATOR = "PTXRUN_LIBRARY" in os.environ
 
 STEPS, BATCH, INPUTS, HIDDEN = 3, 16, 32, 96
+SCHEDULES = {
+    "stepwise": ("stepwise", 1),
+    "persistent": ("persistent", 1),
+    "3 at once": ("persistent", 3),
+}
+"""Name -> which schedule, and of how many layers."""
+
 SCAN_STEPS = 32  # as many as are spread over chunks
 
 LAYERS = {
@@ -93,10 +100,11 @@ def launches(layer, steps, batch):
 
 
 def cell_launches(cell, batch, schedule, steps=STEPS):
-    """`launches` of a cell's own kernels in a layer, by one of the schedules."""
-    gpurnn.cuda.schedule(schedule)
+    """`launches` of a cell's own kernels in a layer, or in several, by one of `SCHEDULES`."""
+    name, layers = SCHEDULES[schedule]
+    gpurnn.cuda.schedule(name)
     try:
-        layer = gpurnn.Recurrent(cell, INPUTS, HIDDEN, device="cuda", rng=0)
+        layer = gpurnn.Recurrent(cell, INPUTS, HIDDEN, layers, device="cuda", rng=0)
         found = launches(layer, steps, batch)
     finally:
         gpurnn.cuda.schedule("auto")
@@ -126,14 +134,18 @@ def product_accesses(kind, layout):
 
 
 def shares(launch):
-    """Needed by made: of bytes moved in global memory, of shared memory's loads, its stores."""
+    """Needed by made: of bytes moved in global memory, of shared memory's loads, its stores.
+
+    Without the polls of barriers, of which there are as many as an emulator's blocks are slow.
+    """
+    memory = [site for site in launch["memory"] if not _is_poll(site)]
 
     def share(space, kind, needed, made):
-        sites = [s for s in launch["memory"] if s["space"] == space and s["kind"] in kind]
+        sites = [s for s in memory if s["space"] == space and s["kind"] in kind]
         total = sum(site[made] for site in sites)
         return sum(site[needed] for site in sites) / total if total else 1.0
 
-    for site in launch["memory"]:
+    for site in memory:
         site["moved_bytes"] = 32 * site.get("sectors", 0)
     return (
         share("global", ("load", "store", "atomic"), "useful_bytes", "moved_bytes"),
@@ -142,18 +154,22 @@ def shares(launch):
     )
 
 
-def reads(cell, batch):
+def _is_poll(site):
+    return site["kind"] == "load" and "acquire" in site["ptx"]
+
+
+def reads(cell, batch, schedule):
     """Kernel's name -> bytes a persistent kernel reads from global memory once, and at a step.
 
     Found by comparing a sequence with one of twice as many steps, barriers' polls left out.
     """
-    short, long = (cell_launches(cell, batch, "persistent", steps) for steps in (STEPS, 2 * STEPS))
+    short, long = (cell_launches(cell, batch, schedule, steps) for steps in (STEPS, 2 * STEPS))
 
     def loaded(launch):
         return sum(
             site["bytes"]
             for site in launch["memory"]
-            if site["space"] == "global" and site["kind"] == "load" and "acquire" not in site["ptx"]
+            if site["space"] == "global" and site["kind"] == "load" and not _is_poll(site)
         )
 
     found = {}
@@ -188,6 +204,11 @@ def print_layers(names=LAYERS):
     print()
 
 
+def schedules_of(cell):
+    """Those of `SCHEDULES` that a cell has, the persistent ones last."""
+    return [*SCHEDULES][: 2 if cell.late else 3]
+
+
 def print_tables(cells):
     """Print both tables for cells by name."""
     print(f"Accesses, as the emulator counts them over {STEPS} steps, B {BATCH}, H {HIDDEN}: bytes")
@@ -196,17 +217,19 @@ def print_tables(cells):
     print(f"{'cell':<12}{'schedule':<12}{'kernel':<26}{'global':>8}{'shared loads':>14}"
           f"{'shared stores':>14}")  # fmt: skip
     for name, cell in cells.items():
-        for schedule in ("stepwise", "persistent"):
+        for schedule in schedules_of(cell):
             for kernel, launch in cell_launches(cell, BATCH, schedule).items():
                 asked, loads, stores = shares(launch)
                 print(f"{name:<12}{schedule:<12}{kernel:<26}{asked:>8.0%}{loads:>14.0%}"
                       f"{stores:>14.0%}")  # fmt: skip
     print(f"\nKiB read from global memory by a persistent kernel, B 1, H {HIDDEN}, one group of")
-    print("blocks: the recurrent weights are read once.\n")
-    print(f"{'cell':<12}{'kernel':<26}{'weights':>8}{'read once':>11}{'a step':>8}")
+    print("blocks: the weights, of layers at once those of their inputs too, are read once.\n")
+    print(f"{'cell':<12}{'kernel':<26}{'layers':>7}{'weights':>8}{'read once':>11}{'a step':>8}")
     for name, cell in cells.items():
-        weights = 4 * cell.gates * HIDDEN**2
-        for kernel, (once, a_step) in reads(cell, 1).items():
-            print(f"{name:<12}{kernel:<26}{weights / 1024:>8.0f}{once / 1024:>11.0f}"
-                  f"{a_step / 1024:>8.1f}")  # fmt: skip
+        for schedule in schedules_of(cell)[1:]:
+            _, layers = SCHEDULES[schedule]
+            weights = 4 * (2 * layers - 1) * cell.gates * HIDDEN**2
+            for kernel, (once, a_step) in reads(cell, 1, schedule).items():
+                print(f"{name:<12}{kernel:<26}{layers:>7}{weights / 1024:>8.0f}{once / 1024:>11.0f}"
+                      f"{a_step / 1024:>8.1f}")  # fmt: skip
     print()

@@ -3,8 +3,8 @@
 1. Every kernel, compiled and assembled for each generation: registers, spills, shared memory,
    and how many of a multiprocessor's threads its blocks fill.
 2. The persistent schedule's layout for a table of shapes, and its time per step BY A MODEL
-   (`kernels/cuda/plans.py`), beside what the hardware's rates allow at least. Nothing in this
-   table is measured.
+   (`kernels/cuda/plans.py`), beside what the hardware's rates allow at least; and what layers
+   gain that run in one launch. Nothing in these tables is measured.
 3. On the emulated device: coalescing, bank conflicts, and that weights stay on the chip, as
    counted by the emulator (`bench/cuda_accesses.py`).
 
@@ -41,6 +41,7 @@ REST = "rest"
 
 TREE_CELLS = (cells.TREE_TANH, cells.TREE_RELU, cells.TREE_LSTM)
 CAPABILITIES = ("8.0", "9.0", "10.0")
+LAYERS, STEPS = 4, 100
 SHAPES = [(1, 128), (1, 256), (1, 1024), (8, 256), (32, 256), (64, 512), (64, 1024), (256, 256)]
 
 # Of a multiprocessor of all three generations: registers, how many a warp is given at a time,
@@ -96,11 +97,15 @@ def plain_cells(options):
 
 
 def describe(kernel):
-    """A kernel's name; of a map also its function's, of a persistent one its tiles' height."""
+    """A kernel's name; of a map also its function's, of a persistent one its tiles' height and,
+    if it is of several layers, their number."""
     words = kernel.identity.split()
     if words[0] in ("map", "master"):
         return f"{words[0]} {words[1]}"
-    return f"{words[0]} ×{words[-2]}" if words[0].startswith("persistent") else words[0]
+    if not words[0].startswith("persistent"):
+        return words[0]
+    name, layers, height = words[0], words[-3], words[-2]
+    return f"{name} ×{height}" + (f", {layers} layers" if layers != "1" else "")
 
 
 def table_of_kernels(options):
@@ -173,6 +178,34 @@ def table_of_shapes(options):
     print()
 
 
+def table_of_layers(options):
+    """Print how many of `LAYERS` layers run at once, and what they gain."""
+    from gpurnn.kernels.cuda.choosing import choose
+    from gpurnn.kernels.cuda.plans import persistent_seconds
+
+    print(f"MODELLED µs a step of {LAYERS} layers, forward, float32, {STEPS} steps: one after the")
+    print("other, and as many at once as are fastest.\n")
+    print(f"{'device':<8}{'cell':<12}{'B':>4}{'H':>6}{'at once':>9}{'µs':>7}{'one by one':>12}")
+    for device in devices():
+        for name, cell in plain_cells(options).items():
+            for batch, hidden in options.shape:
+                sizes = (cell, hidden, batch, STEPS, np.dtype("float32"), False)
+                one, some = (
+                    choose(*sizes, "persistent", device, layers=layers) for layers in (1, LAYERS)
+                )
+                if some is None:
+                    continue
+                alone, together = (
+                    1e6 * persistent_seconds(plans[0], STEPS, device) / STEPS
+                    for plans in (one, some)
+                )
+                launches, rest = divmod(LAYERS, some[0].layers)
+                at_once = launches * together + rest * alone
+                print(f"{device.name:<8}{name:<12}{batch:>4}{hidden:>6}{some[0].layers:>9}"
+                      f"{at_once:>7.2f}{LAYERS * alone:>12.2f}")  # fmt: skip
+    print()
+
+
 def _shape(text):
     try:
         batch, hidden = (int(part) for part in text.split(","))
@@ -205,6 +238,7 @@ def main(arguments=None):
 
     options.dtype = [np.dtype(name) for name in options.dtype or ELEMENTS]
     table_of_shapes(options)
+    table_of_layers(options)
     if cuda_accesses.ON_EMULATOR:
         cuda_accesses.print_tables(plain_cells(options))
         if REST in options.cell:

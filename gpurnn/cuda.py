@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from .arrays import check_heads
+from .arrays import check_heads, check_size
 
 
 @cache
@@ -59,8 +59,8 @@ def schedule(name=None):
 
     - "stepwise": one kernel launch a step, for any size and cell.
     - "persistent": one cooperative launch for all steps, with the recurrent weights in shared
-      memory. RuntimeError from the layer where they do not fit, the device cannot launch
-      cooperatively.
+      memory; for several layers of one direction at once, where the model finds that faster.
+      RuntimeError from the layer where they do not fit, the device cannot launch cooperatively.
     - "auto": whichever of those that can run was faster when they were timed (see `autotune`), or
       else a model of the device expects to be.
 
@@ -121,16 +121,17 @@ def allow_tf32(on=None):
 
 
 def explain_schedule(
-    cell, hidden_size, batch, steps, dtype="float32", training=True, num_heads=1
+    cell, hidden_size, batch, steps, dtype="float32", training=True, num_heads=1, num_layers=1
 ):  # fmt: skip
     """Which schedule runs a `Cell` of these sizes on the current device, and why, as a line.
 
     The times in it are those by which the choice is made: measured ones where there are any (see
-    `autotune`), else a model's. Raises ValueError unless `num_heads` divides the hidden size,
-    RuntimeError where CUDA cannot be used.
+    `autotune`), else a model's. Raises ValueError unless `num_heads` divides the hidden size and
+    `num_layers` is a positive integer, RuntimeError where CUDA cannot be used.
     """
     require()
     from .kernels.cuda import schedules
 
     hidden = hidden_size // check_heads(num_heads, hidden_size)
-    return schedules.explain(cell, hidden, batch, steps, dtype, training, num_heads)
+    layers = check_size(num_layers, "num_layers") if num_heads == 1 else 1
+    return schedules.explain(cell, hidden, batch, steps, dtype, training, num_heads, layers)

@@ -82,9 +82,15 @@ def _cuda():
     products = "timed when first run" if cuda.autotune() else "timed before, or by cuBLAS"
     rounding = "tf32 allowed" if cuda.allow_tf32() else "strict float32"
     lines.append(("cuda products", f"{cuda.products()} ({products}; {rounding})"))
-    for hidden, heads in ((128, 1), (256, 1), (512, 1), (1024, 1), (4096, 16)):
-        sizes = {"batch": 32, "steps": 100, "num_heads": heads}
+    for hidden, heads, layers in (
+        (128, 1, 1),
+        (256, 1, 1),
+        (256, 1, 3),
+        (1024, 1, 1),
+        (4096, 16, 1),
+    ):
+        sizes = {"batch": 32, "steps": 100, "num_heads": heads, "num_layers": layers}
         chosen = cuda.explain_schedule(gpurnn.cells.LSTM, hidden, **sizes)
-        heads = f", {heads} heads" if heads > 1 else ""
-        lines.append((f"  lstm {hidden}{heads}, batch 32", chosen))
+        of = f", {heads} heads" if heads > 1 else f", {layers} layers" if layers > 1 else ""
+        lines.append((f"  lstm {hidden}{of}, batch 32", chosen))
     return lines

@@ -17,6 +17,7 @@ pytest.importorskip("numba_cuda", reason="CUDA kernels are compiled by numba-cud
 from gpurnn.kernels import cuda  # noqa: E402
 from gpurnn.kernels.cells import qrnn, scans, sru  # noqa: E402
 from gpurnn.kernels.cuda import catalogue, device  # noqa: E402
+from gpurnn.kernels.cuda.choosing import MOST_LAYERS  # noqa: E402
 from gpurnn.kernels.cuda.persistent import backward_kernel, forward_kernel  # noqa: E402
 from gpurnn.kernels.cuda.persistent_tiles import tile_heights  # noqa: E402
 
@@ -85,10 +86,10 @@ def test_kernels_keep_their_tuples_in_registers(cell):
         assert ".local" not in kernel.ptx((9, 0)), kernel.identity
 
 
-def tallest(cell, dtype, capability):
+def tallest(cell, dtype, capability, layers=1):
     """The persistent kernels forward and backward with the largest tiles, which hold the most."""
-    tallest_tile = tile_heights(dtype, capability, cell.late)[-1]
-    return [kernel(cell, tallest_tile, dtype) for kernel in (forward_kernel, backward_kernel)]
+    height = tile_heights(dtype, capability, cell.late, layers=layers)[-1]
+    return [kernel(cell, height, dtype, layers) for kernel in (forward_kernel, backward_kernel)]
 
 
 @pytest.mark.parametrize(
@@ -104,21 +105,23 @@ def test_persistent_kernels_compile_and_keep_their_tiles_in_registers(cell):
 
 
 @pytest.mark.parametrize(
-    ("cell", "dtype", "capability"),
+    ("cell", "dtype", "capability", "layers"),
     [
-        (cells.LSTM, FLOAT32, (8, 0)),
-        (cells.LSTM, FLOAT32, (9, 0)),
-        (cells.LSTM, FLOAT64, (8, 0)),
-        (cells.LSTM, FLOAT16, (9, 0)),
-        (cells.GRU_RESET_BEFORE, FLOAT32, (8, 0)),
-        (cells.GRU_RESET_BEFORE, FLOAT32, (9, 0)),
+        (cells.LSTM, FLOAT32, (8, 0), 1),
+        (cells.LSTM, FLOAT32, (9, 0), 1),
+        (cells.LSTM, FLOAT64, (8, 0), 1),
+        (cells.LSTM, FLOAT16, (9, 0), 1),
+        (cells.GRU_RESET_BEFORE, FLOAT32, (8, 0), 1),
+        (cells.GRU_RESET_BEFORE, FLOAT32, (9, 0), 1),
+        (cells.LSTM, FLOAT32, (8, 0), MOST_LAYERS),
+        (cells.LSTM, FLOAT32, (9, 0), MOST_LAYERS),
     ],
     ids=lambda value: value.name if isinstance(value, cells.Cell) else str(value),
 )
-def test_largest_tiles_do_not_spill(cell, dtype, capability):
+def test_largest_tiles_do_not_spill(cell, dtype, capability, layers):
     """Of the cells that hold most; `python -m bench.cuda_static` tells of all kernels."""
     assembly = pytest.importorskip("gpurnn.kernels.cuda.assembly", reason="needs nvJitLink")
-    for kernel in tallest(cell, dtype, capability):
+    for kernel in tallest(cell, dtype, capability, layers):
         used = assembly.resources(kernel, capability)
         assert used.spills == used.stack == 0, kernel.identity
         assert 32 < used.registers <= 255, kernel.identity

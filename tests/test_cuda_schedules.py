@@ -58,12 +58,12 @@ SHAPES = [(1, 8, 2, 1, 1), (1, 24, 7, 2, 2), (4, 16, 13, 12, 1), (8, 8, 13, 8, 2
 )
 def test_plans(cell, shape, schedule, monkeypatch):
     """The numbers do not depend on how the work is laid out, only the time does."""
-    from gpurnn.kernels.cuda import plans, schedules
+    from gpurnn.kernels.cuda import choosing, plans, schedules
 
     tile_rows, units, group_rows, rows, parts = shape
     schedules._plans.cache_clear()
     monkeypatch.setattr(
-        plans,
+        choosing,
         "persistent_plan",
         lambda *sizes: plans.plan_of(
             *sizes[:6], units, group_rows, tile_rows, parts, rows, *sizes[6:]

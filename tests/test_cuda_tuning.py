@@ -113,6 +113,27 @@ def test_training_of_both_directions_is_timed_and_right(store, clock):
         np.testing.assert_allclose(timed, direct, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_layers_at_once_are_timed_and_right(at_once, store, clock):
+    """Candidates 0 to 3 are those of one layer; after them come the layers one by one."""
+    problem = Problem("gru", 3, 2, 4, 9, num_layers=3, device="cuda")
+    numbers = random_numbers(problem)
+    layer, results = make_layer(problem, numbers.params), []
+    clock.quickest = 3 + at_once
+    for on in (False, True):
+        gpurnn.cuda.autotune(on)
+        layer.zero_grads()
+        y, _, backward = layer.forward(put(numbers.x, "cuda"))
+        dx, _ = backward(put(numbers.dy, "cuda"))
+        results.append([y.get(), dx.get(), *(g.get() for g in layer.grads.values())])
+    assert len(store) == 2
+    for timed, direct in zip(*results):
+        np.testing.assert_allclose(timed, direct, rtol=0, atol=1e-5)
+    line = gpurnn.cuda.explain_schedule(gpurnn.cells.GRU_RESET_AFTER, 9, 2, 3, num_layers=3)
+    expected = {1: "one layer after the other (timed", 2: "persistent 2 layers at once"}
+    assert line.startswith(expected[at_once])
+
+
 def test_nothing_is_timed_in_a_callers_graph(store, clock):
     import cupy
 
@@ -128,12 +149,12 @@ def test_nothing_is_timed_in_a_callers_graph(store, clock):
 
 def test_outcomes_on_disk(tmp_path, monkeypatch):
     from gpurnn.kernels.cuda import schedules, tuning
-    from gpurnn.kernels.cuda.plans import candidates
+    from gpurnn.kernels.cuda.choosing import candidates
 
     monkeypatch.setenv("GPURNN_CACHE_DIR", str(tmp_path))
     device = schedules.device_here(0)
-    problem = tuning.Problem(gpurnn.cells.LSTM, 64, 4, 100, np.dtype("float32"), True, 1, 1)
-    found = candidates(*problem[:-2], device)
+    problem = tuning.Problem(gpurnn.cells.LSTM, 64, 4, 100, np.dtype("float32"), True, 1, 1, 1)
+    found = candidates(*problem[:-3], device)
     assert tuning.remembered(problem, device) is None
     outcome = tuning.tune(problem, found, device, lambda plans: None)
     assert set(outcome.seconds) == set(map(tuning.describe, found)) and len(found) == 4

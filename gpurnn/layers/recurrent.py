@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ..arrays import check_array, check_ends, check_heads, check_size, module_of, to_device
+from .layer_calls import StackCall
 from .one_step import take_one_step
 from .recurrences import Recurrences
 from .recurrent_parameters import RecurrentParameters
@@ -202,68 +203,30 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             lengths = check_ends(lengths, *x.shape[:2], self.device)
         return x, lengths if lengths is None else to_device(lengths, self.device)
 
+    @property
+    def stacks_at_once(self):
+        """Whether a device may run several layers at once: see `gpurnn.cuda.schedule`."""
+        return not self.bidirectional and self.num_heads == 1 and not self.proj_size
+
     def _run(self, x, lengths, state, keep):
         steps, batch = x.shape[:2]
         states = self._states_given(state, "state", batch)
-        xp, kernels, outputs = module_of(self.device), self.kernels, self._outputs
-        allocate = xp.empty if lengths is None else xp.zeros
-        layers, directions = range(self.num_layers), range(self.directions)
-        apart = self.bidirectional and kernels.directions_apart(batch)
-        dropped = keep and self.recurrent_dropout > 0
-        each = map  # recomputing and dropping read each direction's results at once
-        if apart:
-            each = kernels.run_side_by_side
-        elif not self.recompute and not dropped:
-            each = kernels.run_together
-        weights = [self._weights(layer, d) for layer in layers for d in directions]
-        finals, tapes, seeds = [], [], []
-        for layer in layers:
-            if layer and keep and self.dropout:
-                seeds.append(int(self.rng.integers(2**63)))
-                x = kernels.dropout(x, self.dropout, seeds[-1])
-            y = allocate((steps, batch, self.output_size), self.dtype)
-            extras = [
-                self._training_extras(layer, d, steps, batch) if keep else self._extras(layer, d)
-                for d in directions
-            ]
-
-            def run(direction, layer=layer, x=x, y=y, extras=extras):
-                index = layer * self.directions + direction
-                return self._recurrence(layer, dropped).forward(
-                    weights[index], extras[direction], x, states[index], lengths,
-                    bool(direction), y, direction * outputs, keep,
-                )  # fmt: skip
-
-            for final, tape in each(run, directions):
-                finals.append(final)
-                tapes.append(tape)
-            x = y
+        parts = StackCall(self, steps, batch, lengths, states, keep).parts()
+        y, finals = x, ()
+        for part in parts:
+            y, own = part.forward(y)
+            finals += own
         final = self._state_of(finals)
         if not keep:
             return self._outward(y), final, None
 
         def backward(dy, dstate=None):
             dy = self._check_sequences(dy, "dy", self.output_size, (steps, batch))
-            dstates = self._states_given(dstate, "dstate", batch)
-            dinitial = [None] * len(weights)
-            for layer in reversed(layers):
-                shape = (steps, batch, self._inputs(layer))
-                dx = [allocate(shape, self.dtype) for _ in range(2 if apart else 1)]
-
-                def run(direction, layer=layer, dy=dy, dx=dx):
-                    index = layer * self.directions + direction
-                    return self._recurrence(layer, dropped).backward(
-                        weights[index], tapes[index], dy, direction * outputs, dstates[index],
-                        self._gradients(layer, direction), dx[direction * apart],
-                        bool(direction) and not apart,
-                    )  # fmt: skip
-
-                first = layer * self.directions
-                dinitial[first : first + self.directions] = each(run, directions)
-                dy = dx[0] + dx[1] if apart else dx[0]
-                if layer and self.dropout:
-                    dy = kernels.dropout(dy, self.dropout, seeds[layer - 1])
-            return self._outward(dy), self._state_of(dinitial)
+            dstates, dinitials = self._states_given(dstate, "dstate", batch), ()
+            for part in reversed(parts):
+                dy, own = part.backward(dy, dstates)
+                dinitials = own + dinitials
+            return self._outward(dy), self._state_of(dinitials)
 
         return self._outward(y), final, backward
 

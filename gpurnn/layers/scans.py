@@ -56,6 +56,8 @@ class ScanStack(Recurrent):
             shapes["bias_ih"] = (rows,)
         return shapes | {kind: (self.hidden_size,) for kind in cell.weights}
 
+    stacks_at_once = False
+
     @cached_property
     def _recurrences(self):
         return ScanRecurrences(self._cell_for, self.hidden_size, self._window)

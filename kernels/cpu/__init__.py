@@ -24,6 +24,12 @@ from .sharing import directions_apart
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
 
+
+def layers_together(cell, hidden_size, batch, steps, dtype, keep, layers):
+    """By what layers are run: each by itself, by all threads."""
+    return [None] * layers
+
+
 __all__ = [
     "FullInfluence",
     "HeadedRecurrence",
@@ -47,6 +53,7 @@ __all__ = [
     "embedding_forward",
     "jordan_backward",
     "jordan_forward",
+    "layers_together",
     "linear_backward",
     "linear_forward",
     "local_step",

@@ -28,6 +28,7 @@ from .online_step import local_step, transition
 from .projected import ProjectedRecurrence
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
+from .stacked import layers_together
 from .together import run_together
 from .trees import tree_backward, tree_forward
 
@@ -61,6 +62,7 @@ __all__ = [
     "embedding_forward",
     "jordan_backward",
     "jordan_forward",
+    "layers_together",
     "linear_backward",
     "linear_forward",
     "local_step",

@@ -19,6 +19,7 @@ from . import (
     scan,
     trees,
 )
+from .choosing import MOST_LAYERS
 from .device import working
 from .persistent import backward_kernel, forward_kernel
 from .persistent_tiles import tile_heights
@@ -79,14 +80,20 @@ def cell_kernels(cell, dtype):
 
 
 def persistent_kernels(cell, dtype, capability):
-    """The persistent kernels of a cell, for every height of tiles, where tf32 is allowed too."""
+    """The persistent kernels of a cell, of one layer and of several, for every height of tiles,
+    where tf32 is allowed too."""
     if cell.normalised:  # which runs stepwise
         return []
-    heights = {
-        h for tf32 in (False, True) for h in tile_heights(dtype, capability, cell.late, tf32)
-    }
-    kernels = (forward_kernel, backward_kernel)
-    return [kernel(cell, rows, dtype) for kernel in kernels for rows in sorted(heights)]
+    found = []
+    for layers in range(1, (1 if cell.late else MOST_LAYERS) + 1):
+        heights = {
+            h
+            for tf32 in (False, True)
+            for h in tile_heights(dtype, capability, cell.late, tf32, layers)
+        }
+        kernels = (forward_kernel, backward_kernel)
+        found += [kernel(cell, h, dtype, layers) for kernel in kernels for h in sorted(heights)]
+    return found
 
 
 def tree_kernels(cell, dtype):

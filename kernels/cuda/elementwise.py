@@ -9,6 +9,7 @@ from numba import types
 from ..random import random_24_bits
 from ..specialise import specialise, text_of
 from .device import ELEMENTS, INTEGER, cuda, floats, inlined, working
+from .dropping import arguments_of, drop
 from .functions import REPLACEMENTS
 from .launching import Kernel
 from .tuples import gather_each, scatter_each
@@ -101,16 +102,14 @@ def sum_of_squares(array):
 @cache
 def dropout_kernel(dtype):
     """The kernel of `dropout`."""
-    random = inlined(random_24_bits)
 
-    def run(x, y, size, threshold, scale, seed):
+    def run(x, y, size, seed, threshold, scale):
         i = cuda.grid(1)
         if i < size:
-            kept = random(seed, np.uint64(i)) >= threshold
-            y[i] = x[i] * scale if kept else type(scale)(0)
+            y[i] = drop(x[i], seed, np.uint64(i), threshold, scale)
 
     element, pointer = ELEMENTS[np.dtype(dtype)], floats(dtype)
-    signature = (pointer, pointer, INTEGER, types.uint64, element, types.uint64)
+    signature = (pointer, pointer, INTEGER, types.uint64, types.uint64, element)
     return Kernel(f"dropout {dtype}", run, signature)
 
 
@@ -120,9 +119,8 @@ def dropout(x, rate, seed):
     The same seed drops the same numbers, on every device: the backward pass is the same call.
     """
     y = cupy.empty_like(x)
-    threshold, scale = np.uint64(rate * 2**24), working(x.dtype).type(1 / (1 - rate))
     kernel = dropout_kernel(x.dtype)
-    kernel(_grid(x.size), (THREADS, 1, 1), x, y, x.size, threshold, scale, np.uint64(seed))
+    kernel(_grid(x.size), (THREADS, 1, 1), x, y, x.size, *arguments_of(rate, seed, x.dtype))
     return y
 
 

@@ -15,15 +15,15 @@ from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, cuda, inlined
 from .extras import gather_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, pointer_to
+from .intrinsics import ACCESS_BYTES, block_z, pointer_to
 from .launching import Kernel
 from .persistent_backward import backward_types, read_step
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_phase import (
     add_sums,
+    counter_of,
     load_units,
     of_direction,
-    own_counter,
     own_head,
     own_units,
     phase_product,
@@ -56,12 +56,12 @@ def persistent_late_backward(cell, tile_rows, dtype):
     element = ELEMENTS[dtype]
 
     def backward(
-        steps, lengths, batch, hidden, width, pitch, dy_step, dy_row, first, second, units,
+        steps, lengths, batch, hidden, width, pitch, dy_step, dy_row, owns, units,
         group_rows, rows, chunks, column_tiles, parts, sums_pitch, heads, counters,
     ):  # fmt: skip
-        reverse, w_hh, _, _, _, _, _, _, _, _, _ = of_direction(first, second, heads)
+        reverse, w_hh, _, _, _, _, _, _, _, _, _, _ = of_direction(owns, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
+        nothing, counter, blocks = element(0), counter_of(block_z()), cuda.gridDim.x
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         depth, early_depth, late_depth = gate_count * pitch, early_count * pitch, late_count * pitch
         early_chunks, late_chunks = (
@@ -85,9 +85,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             old, new = before * slot_size, after * slot_size
             for b0 in range(first_row, last_row, rows):
-                _, _, extras, dy, history, tape, carry, dg, _, _, _ = of_direction(
-                    first, second, heads
-                )
+                _, _, extras, dy, history, tape, carry, dg, _, _, _, _ = of_direction(owns, heads)
                 b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
                 head_row, of_all = b * heads + head, head * hidden + j
@@ -115,7 +113,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
                         dnew = (through,) + dnew[1:]
                 if not mine:
                     continue
-                _, _, _, _, _, _, carry, dg, _, _, carried = of_direction(first, second, heads)
+                _, _, _, _, _, _, carry, dg, _, _, carried, _ = of_direction(owns, heads)
                 head_row = b * heads + own_head(heads)
                 carry_at = head_row * hidden + j
                 late_at = (t * batch * heads + head_row) * depth + early_depth + j
@@ -133,9 +131,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
             arrive(counters, counter)
 
             for b0 in range(first_row, last_row, rows):
-                _, _, extras, _, history, tape, _, dg, _, _, carried = of_direction(
-                    first, second, heads
-                )
+                _, _, extras, _, history, tape, _, dg, _, _, carried, _ = of_direction(owns, heads)
                 b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
                 head_row, of_all = b * heads + head, head * hidden + j
@@ -157,7 +153,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
                 )  # fmt: skip
                 if not mine:
                     continue
-                _, _, _, _, _, _, carry, dg, _, _, _ = of_direction(first, second, heads)
+                _, _, _, _, _, _, carry, dg, _, _, _, _ = of_direction(owns, heads)
                 head_row = b * heads + own_head(heads)
                 carry_at = head_row * hidden + j
                 early_at = (t * batch * heads + head_row) * depth + j
@@ -171,5 +167,5 @@ def persistent_late_backward(cell, tile_rows, dtype):
                 put_states(carry, carry_at, carry_plane, dstate)
             arrive(counters, counter)
 
-    identity = f"persistent_late_backward {text_of_cell(cell)} {tile_rows} {dtype}"
+    identity = f"persistent_late_backward {text_of_cell(cell)} 1 {tile_rows} {dtype}"
     return Kernel(identity, backward, backward_types(cell, dtype))

@@ -15,15 +15,16 @@ from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, cuda, inlined
 from .extras import gather_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, pointer_to
+from .intrinsics import ACCESS_BYTES, block_z, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_forward import finish_step, forward_types
 from .persistent_phase import (
     add_sums,
+    counter_of,
+    load_biases,
     load_gates,
     of_direction,
-    own_counter,
     own_head,
     own_units,
     phase_product,
@@ -41,24 +42,24 @@ def persistent_late_forward(cell, tile_rows, dtype):
     gate = specialise(gate_of(cell), REPLACEMENTS, inlined)
     early_product, late_product = phase_product(tiles, of_states=True), phase_product(tiles)
     row_words, column_words = tiles.row_words, tiles.column_words
-    load, states, no_states = (
-        load_gates(cell.gates, tiles), gather(cell.states), repeat(cell.states),
-    )  # fmt: skip
+    load, load_both_biases = load_gates(cell.gates, tiles), load_biases(cell.gates)
+    states, no_states = gather(cell.states), repeat(cell.states)
     early, plus_early, no_early = gather(early_count), add(early_count), repeat(early_count)
     late, plus_late, no_late = gather(late_count), add(late_count), repeat(late_count)
     early_sums, late_sums = add_sums(early_count), add_sums(late_count)
     keeps, kept_values, no_kept = scatter(cell.kept), gather(cell.kept), repeat(cell.kept)
-    extra, no_extras, finish = gather_extras(cell.extras), repeat(cell.extras), finish_step(cell)
+    extra, no_extras = gather_extras(cell.extras), repeat(cell.extras)
+    finish, output = finish_step(cell), cell.output
     gate_count, kept_count, saved_count = cell.gates, cell.kept, cell.saved
     element = ELEMENTS[dtype]
 
     def forward(
-        steps, lengths, batch, hidden, width, pitch, slots, y_step, y_row, keep, first, second,
+        steps, lengths, batch, hidden, width, pitch, slots, y_step, y_row, keep, owns,
         units, group_rows, rows, chunks, column_tiles, parts, sums_pitch, heads, counters,
     ):  # fmt: skip
-        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _ = of_direction(first, second, heads)
+        reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _, _ = of_direction(owns, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        nothing, counter, blocks = element(0), own_counter(), cuda.gridDim.x
+        nothing, counter, blocks = element(0), counter_of(block_z()), cuda.gridDim.x
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         early_units, tile_size = early_count * units, chunks * COLUMNS * column_words
         early_tiles, late_tiles = early_units // COLUMNS, late_count * units // COLUMNS
@@ -69,7 +70,9 @@ def persistent_late_forward(cell, tile_rows, dtype):
         sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
         slot_size = batch * heads * pitch
         plane = slots * slot_size
-        load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks)
+        head = own_head(heads)
+        load(shared, 0, w_hh, head, hidden, heads, first_unit, units, chunks)
+        load_both_biases(shared, b_ih, b_hh, bias_x, bias_h, head, hidden, heads, first_unit, units)
         cuda.syncthreads()
 
         for step in range(steps):
@@ -78,7 +81,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
             old, new = before % slots * slot_size, after % slots * slot_size
             gated_at = t * slot_size if keep else 0
             for b0 in range(first_row, last_row, rows):
-                _, xg, _, _, _, extras, history, _, _, _, _ = of_direction(first, second, heads)
+                _, xg, _, _, _, extras, history, _, _, _, _, _ = of_direction(owns, heads)
                 b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
                 at, of_all = (b * heads + head) * pitch + j, head * hidden + j
@@ -99,16 +102,14 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     h = early(shared, bias_h + unit, units)
                     h = early_sums(h, shared, sums_at, parts, part_pitch, units)
                     value, passed = gate(x, h, state, more)
-                    _, _, _, _, _, _, _, _, _, gated, kept = of_direction(first, second, heads)
+                    _, _, _, _, _, _, _, _, _, gated, kept, _ = of_direction(owns, heads)
                     head_row = b * heads + own_head(heads)
                     gated[gated_at + head_row * pitch + j] = value
                     keeps(kept, head_row * kept_count * hidden + j, hidden, passed)
             arrive(counters, counter)
 
             for b0 in range(first_row, last_row, rows):
-                _, xg, _, _, _, extras, history, _, _, gated, kept = of_direction(
-                    first, second, heads
-                )
+                _, xg, _, _, _, extras, history, _, _, gated, kept, _ = of_direction(owns, heads)
                 b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
                 at, of_all = (b * heads + head) * pitch + j, head * hidden + j
@@ -133,15 +134,15 @@ def persistent_late_forward(cell, tile_rows, dtype):
                     h = late(shared, bias_h + early_units + unit, units)
                     h = late_sums(h, shared, sums_at, parts, part_pitch, units)
                 values, saved = function(x, h, state, passed, more)
-                _, _, _, _, _, _, history, y, tape, _, _ = of_direction(first, second, heads)
+                _, _, _, _, _, _, history, y, tape, _, _, _ = of_direction(owns, heads)
                 head = own_head(heads)
                 y_at = t * y_step + b * y_row + head * hidden + j
                 tape_at = ((t * batch + b) * heads + head) * saved_count * hidden + j
                 finish(
                     mine, t < end, b0 + rows >= last_row and step + 1 < steps, state, values, saved,
-                    history, new + (b * heads + head) * pitch + j, plane, y, y_at, keep, tape,
-                    tape_at, hidden, counters, counter,
+                    values[output], history, new + (b * heads + head) * pitch + j, plane, y, y_at,
+                    keep, tape, tape_at, hidden, counters, counter,
                 )  # fmt: skip
 
-    identity = f"persistent_late_forward {text_of_cell(cell)} {tile_rows} {dtype}"
+    identity = f"persistent_late_forward {text_of_cell(cell)} 1 {tile_rows} {dtype}"
     return Kernel(identity, forward, forward_types(cell, dtype))

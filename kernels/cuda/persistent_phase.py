@@ -2,33 +2,89 @@
 
 from functools import cache
 
-from .device import cuda, inlined
+from numba import types
+
+from .device import ELEMENTS, cuda, floats, inlined
 from .intrinsics import WARP, block_z
 from .persistent_block import COLUMNS, THREADS, WARPS
 from .preparing import COUNTER_PITCH
 from .tuples import add, gather
 
 
-@inlined
-def of_direction(first, second, heads):
-    """What belongs to the direction that the block works on.
+def owns_of(own, dtype, layers):
+    """The type of what a kernel takes for both directions or, of more than one, its `layers`.
+
+    `own` are the types of one. A layer has besides (w_feed, feed, seed, threshold, scale): the
+    weights and the rows by which the layer before it in the launch feeds it, and the dropout of
+    what comes out of it.
+    """
+    f, u = floats(dtype), types.uint64
+    stack = (f, f, u, u, ELEMENTS[dtype]) if layers > 1 else ()
+    return types.UniTuple(types.Tuple((*own, types.Tuple(stack))), max(layers, 2))
+
+
+@cache
+def _pick(count):
+    """A function (owns, z, heads) -> owns[z // heads], of so many."""
+    if count == 1:
+        return inlined(lambda owns, z, heads: owns[0])
+    others = _pick(count - 1)
+
+    @inlined
+    def pick(owns, z, heads):
+        return owns[0] if z < heads else others(owns[1:], z - heads, heads)
+
+    return pick
+
+
+@cache
+def own_of(count):
+    """A function (owns, heads) -> what is of the direction, or layer, that the block works on.
 
     Asked for where it is used, and again behind a product: so that no registers hold it meanwhile.
     """
-    return first if block_z() < heads else second
+    pick = _pick(count)
+
+    @inlined
+    def own(owns, heads):
+        return pick(owns, block_z(), heads)
+
+    return own
+
+
+@cache
+def _head(count):
+    """A function (z, heads) -> z % heads, for z below `count` times as many."""
+    if count == 1:
+        return inlined(lambda z, heads: z)
+    others = _head(count - 1)
+
+    @inlined
+    def head(z, heads):
+        return z if z < heads else others(z - heads, heads)
+
+    return head
+
+
+@cache
+def own_head_of(count):
+    """A function heads -> the head that the block works on; asked for as `own_of` is."""
+    head = _head(count)
+
+    @inlined
+    def own_head(heads):
+        return head(block_z(), heads)
+
+    return own_head
+
+
+of_direction, own_head = own_of(2), own_head_of(2)
 
 
 @inlined
-def own_head(heads):
-    """The head that the block works on; asked for as `of_direction` is."""
-    z = block_z()
-    return z if z < heads else z - heads
-
-
-@inlined
-def own_counter():
-    """Where the counter of the block's direction, head and sequences is."""
-    return (cuda.blockIdx.z * cuda.gridDim.y + cuda.blockIdx.y) * COUNTER_PITCH
+def counter_of(z):
+    """Where the counter of a direction's head, or of a layer, and the block's sequences is."""
+    return (z * cuda.gridDim.y + cuda.blockIdx.y) * COUNTER_PITCH
 
 
 @inlined
@@ -43,24 +99,34 @@ def own_units(units, group_rows, batch):
 
 @cache
 def load_gates(gate_count, tiles):
-    """A function by which the block brings its units' weights and biases to shared memory.
+    """A function by which the block brings its units' weights to shared memory.
 
-    (shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks): a column
-    for each gate and unit, its states' weights along the depth, those of all gates from 0 on.
+    (shared, at, w, head, hidden, heads, first_unit, units, chunks): from `at` on a column for each
+    gate and unit, along the depth what it gives to the inputs, which are as many as units.
     """
     place, depth_of_chunk = tiles.place_weight(), tiles.chunk
 
     @inlined
-    def load(shared, w_hh, b_ih, b_hh, bias_x, bias_h, hidden, heads, first_unit, units, chunks):
-        thread, nothing, head = cuda.threadIdx.x, type(w_hh[0])(0), own_head(heads)
+    def load(shared, at, w, head, hidden, heads, first_unit, units, chunks):
+        thread, nothing = cuda.threadIdx.x, type(w[0])(0)
         for column in range(thread // WARP, gate_count * units, WARPS):
             gate, u = column // units, first_unit + column % units
             for k in range(thread % WARP, chunks * depth_of_chunk, WARP):
                 inside = u < hidden and k < hidden
                 row = (gate * heads + head) * hidden + u
-                weight = w_hh[row * hidden + k] if inside else nothing
-                place(shared, 0, column, k, chunks, weight)
-        for i in range(thread, gate_count * units, THREADS):
+                weight = w[row * hidden + k] if inside else nothing
+                place(shared, at, column, k, chunks, weight)
+
+    return load
+
+
+@cache
+def load_biases(gate_count):
+    """A function by which the block brings its units' biases to shared memory, both by gates."""
+
+    @inlined
+    def load(shared, b_ih, b_hh, bias_x, bias_h, head, hidden, heads, first_unit, units):
+        for i in range(cuda.threadIdx.x, gate_count * units, THREADS):
             gate, u = i // units, first_unit + i % units
             if u < hidden:
                 row = (gate * heads + head) * hidden + u

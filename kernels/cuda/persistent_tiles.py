@@ -12,11 +12,12 @@ from .device import HALVES, working
 from .intrinsics import chunk_of, column_pitch
 
 
-def tile_heights(dtype, capability, late=0, tf32=False):
+def tile_heights(dtype, capability, late=0, tf32=False, layers=1):
     """The heights of tiles that devices of a compute capability have registers and units for.
 
     Before 9.0 the assembler takes more registers for the same text and spills larger ones, and
-    of two-phase cells, whose loops hold more, still smaller ones. Numbers of 16 bits, and float32
+    of two-phase cells and of several layers, whose loops hold more, still smaller ones: of several
+    layers in float64 all. Numbers of 16 bits, and float32
     where `tf32` is allowed, are the tensor cores', which have one height, from 8.0 on.
     """
     tensor = (persistent_tensor.TILE_ROWS,) if capability >= (8, 0) else ()
@@ -27,8 +28,8 @@ def tile_heights(dtype, capability, late=0, tf32=False):
     if capability >= (9, 0):
         return (1, 4, 8) if dtype.itemsize == 4 else (1, 2, 4)
     if dtype.itemsize == 8:
-        return (1,)
-    return (1, 2) if late else (1, 4)
+        return (1,) if layers == 1 else ()
+    return (1, 2) if late or layers > 1 else (1, 4)
 
 
 @dataclass(frozen=True)

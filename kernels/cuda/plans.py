@@ -1,4 +1,4 @@
-"""How the persistent schedule lies on a device, and whether it is faster: by a model of its time.
+"""How the persistent schedule lies on a device, and a model of its time and the stepwise one's.
 
 The model counts what a step must do: shared-memory accesses and multiplications of the busiest
 multiprocessor, trips to the L2 cache, one barrier. Its latencies are round numbers of the order
@@ -75,6 +75,7 @@ class Plan:
     sums_pitch: int
     directions: int
     heads: int
+    layers: int
     shared_bytes: int
     cycles: float
 
@@ -88,7 +89,7 @@ class Plan:
 
     @property
     def counters(self):
-        return self.groups * self.heads * self.directions
+        return self.groups * self.heads * self.directions * self.layers
 
     @property
     def block_count(self):
@@ -108,34 +109,39 @@ def padded(hidden, dtype):
     return _up(hidden, lanes_of(dtype))
 
 
-def persistent_plan(gates, hidden, batch, dtype, device, backward, late=0, directions=1, heads=1):
+def persistent_plan(
+    gates, hidden, batch, dtype, device, backward, late=0, directions=1, heads=1, layers=1
+):
     """The fastest plan by the model, or None if the weights do not fit on the chip.
 
     `late` of the gates have a phase of their own; `directions`, and in each of them `heads` of
-    `hidden` units, share the device.
+    `hidden` units, or so many `layers`, share the device.
     """
-    plans = ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions, heads)
+    plans = ranked_plans(
+        gates, hidden, batch, dtype, device, backward, late, directions, heads, layers
+    )
     return plans[0] if plans else None
 
 
 @lru_cache(maxsize=4096)
-def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions, heads):
+def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions, heads, layers):
     """The fastest `MOST_RANKED` plans by the model, the fastest first."""
     found = []
     if not device.cooperative:
         return found
+    heights = tile_heights(dtype, device.capability, late, device.tf32, layers)
     for units in _UNITS:
         blocks = -(-hidden // units)
-        most_groups = min(device.multiprocessors // (blocks * directions * heads), batch)
+        most_groups = min(device.multiprocessors // (blocks * directions * heads * layers), batch)
         if units > _up(hidden, _UNITS[0]):
             break
         for group_rows in sorted({-(-batch // groups) for groups in range(1, most_groups + 1)}):
-            for tile_rows in tile_heights(dtype, device.capability, late, device.tf32):
+            for tile_rows in heights:
                 for parts in (1, 2, 4, 8):
                     plan = plan_of(
                         gates, hidden, batch, dtype, device, backward,
                         units, group_rows, tile_rows, parts, late=late, directions=directions,
-                        heads=heads,
+                        heads=heads, layers=layers,
                     )  # fmt: skip
                     if plan:
                         found.append(plan)
@@ -144,11 +150,12 @@ def ranked_plans(gates, hidden, batch, dtype, device, backward, late, directions
 
 def plan_of(
     gates, hidden, batch, dtype, device, backward, units, group_rows, tile_rows, parts,
-    most_rows=THREADS, late=0, directions=1, heads=1,
+    most_rows=THREADS, late=0, directions=1, heads=1, layers=1,
 ):  # fmt: skip
     """The plan of these sizes with as few passes as fit, of up to `most_rows`; or None."""
     tiles = Tiles(tile_rows, dtype)
-    products = [
+    products = 2 if layers > 1 else 1  # by which a layer feeds the next is one of the same sizes
+    products *= [
         _product_sizes(count, units, padded(hidden, dtype), tiles, backward)
         for count in (gates - late, late)
         if count
@@ -157,7 +164,9 @@ def plan_of(
     if parts > min(chunks for _, chunks in products):
         return None
     sums_pitch = column_tiles * COLUMNS
-    sums_pitch += (units - sums_pitch) % WARP  # threads of a warp read from different banks
+    # Threads of a warp, of one row or of several, read from different banks; so do a tile's rows,
+    # where the former allow it.
+    sums_pitch += ((units % WARP or COLUMNS) - sums_pitch) % WARP
     weights = sum(c * t for c, t in products) * COLUMNS * tiles.column_words
     biases = 0 if backward else 2 * gates * units
     row_size = chunks * tiles.row_words + parts * sums_pitch
@@ -172,14 +181,12 @@ def plan_of(
     rows = _up(-(-group_rows // passes), multiple)
 
     blocks = -(-hidden // units)
-    cycles = 0
-    for product in products:
-        one_pass = _pass_cycles(*product, rows, tiles, parts, device)
-        cycles += BARRIER + blocks * ARRIVAL + passes * one_pass
+    cycles = (2 if late else 1) * (BARRIER + blocks * ARRIVAL)
+    cycles += passes * sum(_pass_cycles(*sizes, rows, tiles, parts, device) for sizes in products)
     shared_bytes = (weights + rows * row_size + biases) * tiles.word_bytes
     return Plan(
         tile_rows, units, blocks, -(-batch // group_rows), group_rows, rows, chunks,
-        column_tiles, parts, sums_pitch, directions, heads, shared_bytes, cycles,
+        column_tiles, parts, sums_pitch, directions, heads, layers, shared_bytes, cycles,
     )  # fmt: skip
 
 
@@ -210,8 +217,9 @@ def _pass_cycles(column_tiles, chunks, rows, tiles, parts, device):
 
 
 def persistent_seconds(plan, steps, device):
-    """Modelled time of a sequence: launch, weights, steps."""
-    weights = L2_TRIP + plan.shared_bytes / 16
+    """Modelled time of a sequence: launch, weights, steps, of which layers do all but a few at
+    the same time."""
+    weights, steps = L2_TRIP + plan.shared_bytes / 16, steps + plan.layers - 1
     return LAUNCH_SECONDS + (weights + steps * plan.cycles) / (1e9 * device.gigahertz)
 
 
@@ -224,60 +232,3 @@ def stepwise_seconds(gates, hidden, batch, dtype, steps, device, heads=1):
     waits = -(-hidden // 32) * (L2_TRIP + 60)
     step = (waits + rounds * accesses) / (1e9 * device.gigahertz)
     return steps * max(LAUNCH_SECONDS, step)
-
-
-def persistent_plans(cell, hidden, batch, steps, dtype, keep, device, directions=1, heads=1):
-    """(forward plan, backward plan or, without `keep`, None), or None if it cannot be."""
-    if cell.normalised:  # which a block's hidden units could not be by themselves
-        return None
-    plans = [
-        persistent_plan(
-            cell.gates, hidden, batch, dtype, device, backward, cell.late, directions, heads
-        )
-        for backward in (False, True)[: 1 + keep]
-    ]
-    if any(plan is None or not _counts(cell, steps, plan) for plan in plans):
-        return None
-    return (*plans, None)[:2]
-
-
-def _counts(cell, steps, plan):
-    """Whether a barrier's counter holds all the arrivals of a plan's sequence."""
-    return steps * (2 if cell.late else 1) * plan.blocks < 2**32
-
-
-def candidates(cell, hidden, batch, steps, dtype, keep, device, directions=1, heads=1):
-    """All that is worth timing, as `choose` returns it: the stepwise schedule, a few plans."""
-    found = [None]
-    if cell.normalised:
-        return found
-    for together in sorted({directions, 1}):
-        ways = [
-            ranked_plans(cell.gates, hidden, batch, dtype, device, way, cell.late, together, heads)
-            for way in (False, True)[: 1 + keep]
-        ]
-        for plans in zip(*ways):
-            if all(_counts(cell, steps, plan) for plan in plans):
-                found.append((*plans, None)[:2])
-    return found
-
-
-def choose(cell, hidden, batch, steps, dtype, keep, wanted, device, directions=1, heads=1):
-    """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
-
-    The second is None without `keep`. `wanted`: "stepwise", "persistent" (if it can be) or
-    "auto" (if it can be and the model expects it to be faster). Two `directions` are run by one
-    launch, or one after the other by plans of one direction. `hidden` are the units of each head.
-    """
-    if wanted == "stepwise":
-        return None
-    stepwise = stepwise_seconds(cell.gates, hidden, batch, dtype, steps, device, heads)
-    best, least = None, stepwise * directions * (1 + keep) if wanted == "auto" else float("inf")
-    for together in {directions, 1}:
-        plans = persistent_plans(cell, hidden, batch, steps, dtype, keep, device, together, heads)
-        if plans:
-            seconds = sum(persistent_seconds(plan, steps, device) for plan in plans if plan)
-            seconds *= directions / together
-            if seconds <= least:
-                best, least = plans, seconds
-    return best

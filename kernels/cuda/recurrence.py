@@ -20,7 +20,7 @@ from .plans import Plan, padded
 from .preparing import Scratch, prepare, valid_rows
 from .products import multiply, multiply_rows
 from .stepping import Stepper
-from .together import after, directions_here
+from .together import after, together_here
 
 
 @dataclass
@@ -72,11 +72,8 @@ class Recurrence:
         cell, (steps, batch, _), hidden = self.cell, x.shape, self.hidden
         if biases[0] is None:
             biases = [cupy.zeros(cell.gates * hidden, self.dtype)] * 2
-        plans = schedules.plans_here(
-            cell, self.of_head, batch, steps, self.dtype, keep, directions_here(), self.heads
-        )
-        xg = cupy.empty((steps * batch, cell.gates * hidden), self.dtype)
-        multiply_rows(x, w_ih, xg)
+        plans = self._plans(batch, steps, keep)
+        xg = self._inputs_part(x, w_ih)
         input_norm, hidden_norm = norms = norms_of(cell, gains, steps if keep else 0, batch)
         if input_norm:
             input_norm.normalise(xg)
@@ -96,7 +93,7 @@ class Recurrence:
             scratch, w_hh, extras, biases, xg, history, reverse, y, column, saved, gated, kept,
         )  # fmt: skip
         if plans:
-            persistent.run_forward(cell, plans[0], *run)
+            self._run_persistent(plans[0], *run)
         else:
             stepwise.run_forward(cell, *run, hidden_norm)
         final = self._states(history[:, last], batch)
@@ -105,6 +102,21 @@ class Recurrence:
         ragged = lengths is not None
         plan = plans and plans[1]
         return final, Tape(extras, x, scratch, ragged, reverse, history, saved, gated, plan, norms)
+
+    def _plans(self, batch, steps, keep):
+        """The plans of the persistent schedule, or None for the stepwise: see `schedules`."""
+        return schedules.plans_here(
+            self.cell, self.of_head, batch, steps, self.dtype, keep, together_here(), self.heads
+        )
+
+    def _inputs_part(self, x, w_ih):
+        """The inputs' part of the gates (T B, G H), by one product."""
+        xg = cupy.empty((x.shape[0] * x.shape[1], len(w_ih)), self.dtype)
+        multiply_rows(x, w_ih, xg)
+        return xg
+
+    def _run_persistent(self, plan, *run):
+        persistent.run_forward(self.cell, plan, *run)
 
     def stepper(self, state):
         """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
@@ -117,8 +129,8 @@ class Recurrence:
         """Back-propagate through the whole batch.
 
         Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), None for zeros;
-        adds into `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by
-        the initial state.
+        adds into `grads`, writes (adds into, if `resume`) dx (T, B, I), unless that is None.
+        Returns the gradient by the initial state.
         """
         cell, (steps, batch) = self.cell, tape.x.shape[:2]
         rows = batch * self.heads
@@ -161,9 +173,12 @@ class Recurrence:
             carry, dxg, dhg, dweights, carried,
         )  # fmt: skip
         if tape.plan:
-            persistent.run_backward(self.cell, tape.plan, *run)
+            self._run_persistent_back(tape.plan, *run)
         else:
             stepwise.run_backward(self.cell, *run, tape.norms[1], dproducts, by_gain)
+
+    def _run_persistent_back(self, plan, *run):
+        persistent.run_backward(self.cell, plan, *run)
 
     def _seen(self, tape):
         """What the recurrent product sees (T + 1, B heads, ...), by slots of the history."""
@@ -233,8 +248,9 @@ class Recurrence:
         seen = self._seen(tape)
         seen = seen[1:] if tape.reverse else seen[:-1]
         dw_ih, dw_hh, db_ih, db_hh = grads
-        multiply(dxg, w_ih, matrix(dx), add=resume)
-        multiply(dxg.T, matrix(x), dw_ih, add=True)
+        if dx is not None:
+            multiply(dxg, w_ih, matrix(dx), add=resume)
+        multiply(dxg.T, matrix(x)[:, : w_ih.shape[1]], dw_ih, add=True)
         self._add_hidden_product(dhg, slice(0, self._early), seen, dw_hh)
         if self.cell.late:
             self._add_hidden_product(dhg, slice(self._early, None), gated, dw_hh)

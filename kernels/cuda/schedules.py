@@ -7,8 +7,9 @@ from functools import cache, lru_cache
 import cupy
 import numpy as np
 
+from .choosing import candidates, choose
 from .persistent import backward_kernel, fits_together, forward_kernel
-from .plans import Device, candidates, choose, persistent_seconds, stepwise_seconds
+from .plans import Device, persistent_seconds, stepwise_seconds
 from .tuning import Problem, describe, remembered, tune
 
 SCHEDULES = ("auto", "stepwise", "persistent")
@@ -110,20 +111,21 @@ def forced(plans):
         _forced.plans = ()
 
 
-def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1, heads=1):
-    """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise.
+def plans_here(cell, hidden, batch, steps, dtype, keep, directions=1, heads=1, layers=1):
+    """(forward plan, backward plan) of the persistent schedule; None stands for the stepwise, or
+    for one of the `layers` after the other.
 
-    Without `keep` the second is None; see `choose`. RuntimeError if "persistent" is wanted and
-    cannot be.
+    Without `keep` the second is None; see `choose`. RuntimeError if "persistent" is wanted of one
+    layer and cannot be.
     """
     if _forced.plans:
         return _forced.plans[0]
     number = cupy.cuda.runtime.getDevice()
-    problem = Problem(cell, hidden, batch, steps, dtype, bool(keep), directions, heads)
+    problem = Problem(cell, hidden, batch, steps, dtype, bool(keep), directions, heads, layers)
     if _autotuned and _wanted == "auto" and not cupy.cuda.get_current_stream().is_capturing():
         _ensure_timed(problem.rounded(), number)
     plans = _plans(problem, _wanted, number)
-    if _wanted == "persistent" and plans is None:
+    if _wanted == "persistent" and plans is None and layers == 1:
         raise RuntimeError(
             f"the persistent schedule cannot run {cell.name} with hidden size {heads * hidden}, "
             f"num_heads {heads} and batch {batch} in {dtype} on {device_here(number).name}"
@@ -137,8 +139,8 @@ def _plans(problem, wanted, number):
     timed = remembered(problem, device) if wanted == "auto" else None
     if timed:
         return timed.plans
-    *sizes, directions, heads = problem
-    plans = choose(*sizes, wanted, device, directions, heads)
+    *sizes, directions, heads, layers = problem
+    plans = choose(*sizes, wanted, device, directions, heads, layers)
     return plans if _fit(problem.cell, problem.dtype, plans, device) else None
 
 
@@ -146,7 +148,7 @@ def _fit(cell, dtype, plans, device):
     """Whether plans' blocks run at once."""
     kernels = zip((forward_kernel, backward_kernel), plans or ())
     return all(
-        fits_together(make(cell, plan.tile_rows, dtype), plan, device)
+        fits_together(make(cell, plan.tile_rows, dtype, plan.layers), plan, device)
         for make, plan in kernels
         if plan
     )
@@ -155,37 +157,43 @@ def _fit(cell, dtype, plans, device):
 @lru_cache(maxsize=4096)
 def _ensure_timed(problem, number):
     """Time the schedules of a problem unless that has been done."""
-    from .trial import Trial
+    from .trial import LayersTrial, Trial
 
     device = device_here(number)
     if remembered(problem, device) is None:
-        *sizes, directions, heads = problem
+        *sizes, directions, heads, layers = problem
+        if layers > 1:  # which may run one by one, as is quickest for one
+            _ensure_timed(problem._replace(layers=1), number)
         found = [
             plans
-            for plans in candidates(*sizes, device, directions, heads)
+            for plans in candidates(*sizes, device, directions, heads, layers)
             if _fit(problem.cell, problem.dtype, plans, device)
         ]
-        tune(problem, found, device, Trial(problem))
+        tune(problem, found, device, (LayersTrial if layers > 1 else Trial)(problem))
         _plans.cache_clear()
 
 
-def explain(cell, hidden, batch, steps, dtype, keep, heads):
+def explain(cell, hidden, batch, steps, dtype, keep, heads, layers):
     """What is chosen on the current device, and why; compiles nothing."""
     device = device_here(cupy.cuda.runtime.getDevice())
-    problem = Problem(cell, hidden, batch, steps, np.dtype(dtype), bool(keep), 1, heads)
+    problem = Problem(cell, hidden, batch, steps, np.dtype(dtype), bool(keep), 1, heads, layers)
     timed = remembered(problem, device) if _wanted == "auto" else None
     if timed:
         times = ", ".join(f"{name} {1e6 * t:.1f} µs" for name, t in timed.seconds.items())
-        return f"{describe(timed.plans)} (timed, {problem.rounded().steps} steps: {times})"
-    *sizes, directions, _ = problem
-    plans = choose(*sizes, _wanted, device, directions, heads)
+        return f"{describe(timed.plans, layers)} (timed, {problem.rounded().steps} steps: {times})"
+    *sizes, directions, _, _ = problem
+    plans = choose(*sizes, _wanted, device, directions, heads, layers)
+    if plans is None and layers > 1:
+        return f"one by one, each {explain(cell, hidden, batch, steps, dtype, keep, heads, 1)}"
     stepwise = stepwise_seconds(cell.gates, hidden, batch, problem.dtype, steps, device, heads)
     if plans is None:
         return f"stepwise ({1e6 * stepwise / steps:.1f} µs a step by the model)"
     plan = plans[0]
+    seconds = persistent_seconds(plan, steps, device)
+    at_once = f"{plan.layers} layers at once, " if layers > 1 else ""
     return (
-        f"persistent on {plan.blocks} × {plan.groups * plan.heads} blocks with "
-        f"{plan.shared_bytes / 1024:.0f} KiB each "
-        f"({1e6 * persistent_seconds(plan, steps, device) / steps:.1f} µs a step by the model, "
-        f"stepwise {1e6 * stepwise / steps:.1f})"
+        f"{at_once}persistent on {plan.blocks} × {plan.groups * plan.heads * plan.layers} blocks "
+        f"with {plan.shared_bytes / 1024:.0f} KiB each "
+        f"({1e6 * seconds / steps:.1f} µs a step by the model, "
+        f"stepwise {1e6 * plan.layers * stepwise / steps:.1f})"
     )

@@ -36,6 +36,7 @@ class Problem(NamedTuple):
     keep: bool
     directions: int
     heads: int
+    layers: int
 
     def rounded(self):
         """The problem that stands for this one."""
@@ -50,12 +51,13 @@ class Outcome:
     seconds: dict
 
 
-def describe(plans):
-    """A candidate in a few words."""
+def describe(plans, layers=1):
+    """A candidate for so many layers in a few words."""
     if plans is None:
-        return "stepwise"
-    return "persistent " + " and ".join(
-        f"{plan.blocks} × {plan.groups} × {plan.directions * plan.heads} blocks, "
+        return "stepwise" if layers == 1 else "one layer after the other"
+    at_once = f"{plans[0].layers} layers at once, " if layers > 1 else ""
+    return f"persistent {at_once}" + " and ".join(
+        f"{plan.blocks} × {plan.groups} × {plan.directions * plan.heads * plan.layers} blocks, "
         f"tiles of {plan.tile_rows}, {plan.parts} parts"
         for plan in plans
         if plan
@@ -83,7 +85,8 @@ def tune(problem, candidates, device, run):
     """Time run(plans) for all candidates, remember and return the `Outcome`."""
     seconds = [seconds_of(lambda plans=plans: run(plans)) for plans in candidates]
     best = candidates[int(np.argmin(seconds))]
-    outcome = Outcome(best, dict(zip(map(describe, candidates), seconds)))
+    names = [describe(plans, problem.layers) for plans in candidates]
+    outcome = Outcome(best, dict(zip(names, seconds)))
     plans = best and [plan and asdict(plan) for plan in best]
     text = json.dumps({"plans": plans, "seconds": outcome.seconds})
     save_bytes("cuda", _key(problem, device), text.encode())
