@@ -41,11 +41,10 @@ counted = pytest.mark.skipif(
 
 
 def assert_good(rows):
-    """Of global memory 90 % or more was asked for; of shared memory no pass of a load was in vain,
-    and few of stores: those of sums, once a step, for layouts that read them without conflict."""
+    """Of global memory 90 % or more was asked for; no pass of shared memory was in vain."""
     for row in rows:
-        asked, loads, stores = (float(share.rstrip("%")) for share in row[-3:])
-        assert asked >= 90 and loads == 100 and stores >= 90, row
+        asked, *shared = (float(share.rstrip("%")) for share in row[-3:])
+        assert asked >= 90 and min(shared) == 100, row
 
 
 @pytest.mark.cuda

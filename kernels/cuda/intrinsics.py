@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from .device import ELEMENTS, intrinsic
-from .emitting import packed, unpacked
+from .emitting import packed, store_vector, unpacked
 
 WARP = 32
 ACCESS_BYTES = 16
@@ -85,6 +85,18 @@ def clear_access(typingctx, target, target_index):
         return context.get_dummy_value()
 
     return types.void(target, types.int64), codegen
+
+
+@intrinsic
+def put_pair(typingctx, pointer, index, a, b):
+    """Store two float32 at once; the index is even, and the pointer's address a multiple of 8."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer, index, *pair = arguments
+        store_vector(builder, builder.gep(pointer, [index]), pair, 8)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, a, b), codegen
 
 
 @cache

@@ -25,6 +25,7 @@ from .persistent_phase import (
     load_units,
     own_head_of,
     own_of,
+    own_sums,
     own_units,
     owns_of,
     phase_product,
@@ -104,7 +105,7 @@ def persistent_backward(cell, tile_rows, dtype, layers=1):
         w_size = column_tiles * COLUMNS * chunks * column_words
         a = 2 * w_size if stacked else w_size
         sums = a + rows * chunks * row_words
-        sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
+        sums_at, part_pitch = own_sums(sums, row, unit, sums_pitch), rows * sums_pitch
         slot_size, carry_plane = batch * heads * pitch, batch * width
         plane = (steps + 1) * slot_size
         of_head = own_head(heads) * gate_count * hidden * hidden

@@ -24,6 +24,7 @@ from .intrinsics import (
     copy_access,
     lanes_of,
     load_acquire,
+    put_pair,
     tile_functions,
 )
 
@@ -53,6 +54,16 @@ def wait(counters, counter, arrivals):
         while load_acquire(counters, counter) < types.uint32(arrivals):
             pass
     cuda.syncthreads()
+
+
+@inlined
+def sums_tile(column_tile, row, pitch):
+    """In place of which tile a row keeps the sums of a tile.
+
+    Four rows, stored at once, and what a warp reads of one row or two are then in different banks
+    for every pitch that plans have.
+    """
+    return column_tile ^ (row >> 1 & 1) if pitch % WARP == WARP // 2 else column_tile
 
 
 @cache
@@ -114,9 +125,12 @@ def block_product(tile_rows, dtype):
             totals = sum_over_lanes(tile, lane)
             if lane % copies == 0:
                 number = lane // copies * share
-                at = sums + (part * rows + row + number // COLUMNS) * pitch
-                at += column_tile * COLUMNS + number % COLUMNS
-                for i in range(share):
-                    shared[at + i] = totals[i]
+                row += number // COLUMNS
+                at = sums + (part * rows + row) * pitch + number % COLUMNS
+                at += sums_tile(column_tile, row, pitch) * COLUMNS
+                if share == 2:
+                    put_pair(shared, at, totals[0], totals[1])
+                else:
+                    shared[at] = totals[0]
 
     return multiply

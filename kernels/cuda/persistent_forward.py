@@ -27,6 +27,7 @@ from .persistent_phase import (
     load_gates,
     own_head_of,
     own_of,
+    own_sums,
     own_units,
     owns_of,
     phase_product,
@@ -121,7 +122,7 @@ def persistent_forward(cell, tile_rows, dtype, layers=1):
         sums = a + rows * chunks * row_words
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
-        sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
+        sums_at, part_pitch = own_sums(sums, row, unit, sums_pitch), rows * sums_pitch
         slot_size = batch * heads * pitch
         plane = slots * slot_size
         load(shared, 0, w_hh, head, hidden, heads, first_unit, units, chunks)

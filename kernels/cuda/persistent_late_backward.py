@@ -25,6 +25,7 @@ from .persistent_phase import (
     load_units,
     of_direction,
     own_head,
+    own_sums,
     own_units,
     phase_product,
 )
@@ -71,7 +72,7 @@ def persistent_late_backward(cell, tile_rows, dtype):
         column_chunks = column_tiles * COLUMNS * column_words
         w_late, a = early_chunks * column_chunks, (early_chunks + late_chunks) * column_chunks
         sums = a + rows * chunks * row_words
-        sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
+        sums_at, part_pitch = own_sums(sums, row, unit, sums_pitch), rows * sums_pitch
         slot_size, carry_plane = batch * heads * pitch, batch * width
         plane = (steps + 1) * slot_size
         of_head = own_head(heads) * gate_count * hidden * hidden

@@ -26,6 +26,7 @@ from .persistent_phase import (
     load_gates,
     of_direction,
     own_head,
+    own_sums,
     own_units,
     phase_product,
 )
@@ -67,7 +68,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
         sums = a + rows * chunks * row_words
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
-        sums_at, part_pitch = sums + row * sums_pitch + unit, rows * sums_pitch
+        sums_at, part_pitch = own_sums(sums, row, unit, sums_pitch), rows * sums_pitch
         slot_size = batch * heads * pitch
         plane = slots * slot_size
         head = own_head(heads)

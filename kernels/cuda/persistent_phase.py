@@ -6,7 +6,7 @@ from numba import types
 
 from .device import ELEMENTS, cuda, floats, inlined
 from .intrinsics import WARP, block_z
-from .persistent_block import COLUMNS, THREADS, WARPS
+from .persistent_block import COLUMNS, THREADS, WARPS, sums_tile
 from .preparing import COUNTER_PITCH
 from .tuples import add, gather
 
@@ -95,6 +95,13 @@ def own_units(units, group_rows, batch):
     first_unit, first_row = cuda.blockIdx.x * units, cuda.blockIdx.y * group_rows
     last_row = min(first_row + group_rows, batch)
     return unit, row, first_unit, first_row, last_row, first_unit + unit
+
+
+@inlined
+def own_sums(sums, row, unit, pitch):
+    """Where in shared memory the sums of a row's unit begin, those of the first gate."""
+    tile = sums_tile(unit // COLUMNS, row, pitch)
+    return sums + row * pitch + tile * COLUMNS + unit % COLUMNS
 
 
 @cache

@@ -12,8 +12,8 @@ from numba import types
 
 from .device import cuda, inlined, intrinsic
 from .emitting import load_vector, packed, plus, store_vector, unpacked
-from .intrinsics import ACCESS_BYTES, WARP, copy_access
-from .persistent_block import COLUMNS, THREADS, WARPS
+from .intrinsics import ACCESS_BYTES, WARP, copy_access, put_pair
+from .persistent_block import COLUMNS, THREADS, WARPS, sums_tile
 from .tensor_cores import (
     convert,
     kind_of,
@@ -179,10 +179,10 @@ def block_product(dtype):
                 a_at += rows * slot
                 w_at += COLUMNS * slot
             row = first_row + lane // 4
-            at = sums + (part * rows + row) * pitch + column_tile * COLUMNS + lane % 4 * 2
+            at = sums + (part * rows + row) * pitch + lane % 4 * 2
+            at += sums_tile(column_tile, row, pitch) * COLUMNS
             for half in range(2):
                 if row + 8 * half < rows:
-                    shared[at + 8 * half * pitch] = tile[2 * half]
-                    shared[at + 8 * half * pitch + 1] = tile[2 * half + 1]
+                    put_pair(shared, at + 8 * half * pitch, tile[2 * half], tile[2 * half + 1])
 
     return multiply

@@ -164,9 +164,9 @@ def plan_of(
     if parts > min(chunks for _, chunks in products):
         return None
     sums_pitch = column_tiles * COLUMNS
-    # Threads of a warp, of one row or of several, read from different banks; so do a tile's rows,
-    # where the former allow it.
-    sums_pitch += ((units % WARP or COLUMNS) - sums_pitch) % WARP
+    # What is read or stored at once is in different banks: see `persistent_block.sums_tile`.
+    rest = units % WARP if tiles.word_bytes == 4 and units % WARP else COLUMNS
+    sums_pitch += (rest - sums_pitch) % WARP
     weights = sum(c * t for c, t in products) * COLUMNS * tiles.column_words
     biases = 0 if backward else 2 * gates * units
     row_size = chunks * tiles.row_words + parts * sums_pitch
