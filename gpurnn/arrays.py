@@ -116,9 +116,9 @@ def adopt(a, name):
 def check_array(a, name, device, dtype=None, shape=None, expected=None):
     """`a` as a C-contiguous array of the device, checked.
 
-    `dtype` None stands for any integers; `shape` may hold None for any length; `expected`
-    names the shape in the message. Raises TypeError (not an array, wrong device or dtype) or
-    ValueError (wrong shape), naming the argument.
+    `dtype` None stands for any integers; `shape` may hold None for any length; `expected`, a text
+    or letters for those, names the shape in the message. Raises TypeError (not an array, wrong
+    device or dtype) or ValueError (wrong shape), naming the argument.
     """
     if (
         dtype is not None and (type(a) is np.ndarray if device == "cpu" else is_cupy(a))
@@ -138,8 +138,8 @@ def check_array(a, name, device, dtype=None, shape=None, expected=None):
     elif a.dtype != dtype:
         raise TypeError(f"{name}: expected {np.dtype(dtype)}, got {a.dtype}")
     if not _fits(a.shape, shape):
-        wanted = expected or shape
-        raise ValueError(f"{name}: expected {_shape_text(wanted)}, got {_shape_text(a.shape)}")
+        wanted = _shape_text(_with_letters(shape, expected))
+        raise ValueError(f"{name}: expected {wanted}, got {_shape_text(a.shape)}")
     return module_of(device).asarray(a, order="C")
 
 
@@ -153,6 +153,13 @@ def _fits(shape, wanted):
         if n is not None and n != m:
             return False
     return True
+
+
+def _with_letters(shape, expected):
+    """The wanted shape, as a message names it: a text, or a tuple."""
+    if not isinstance(expected, tuple):
+        return expected or shape
+    return tuple(letter if n is None else n for n, letter in zip(shape, expected))
 
 
 def _shape_text(shape):

@@ -6,11 +6,12 @@ from ..arrays import check_array, check_ends, check_size, module_of
 from .activation import check_activation, zero_past_ends
 from .elman_network import OUTPUTS
 from .layer import Layer
+from .sequences import SequenceLayer
 
 NONLINEARITIES = ("tanh", "relu", "sigmoid")
 
 
-class JordanNetwork(Layer):
+class JordanNetwork(SequenceLayer, Layer):
     """The network of M. I. Jordan, "Attractor dynamics and parallelism in a connectionist
     sequential machine", 1986 (his state units are called the context here).
 
@@ -89,7 +90,7 @@ class JordanNetwork(Layer):
         first context, and adds those by the parameters into `grads`: back-propagation through
         time, the feedback included.
         """
-        x = self._time_major(x, "x", self.input_size, (None, None))
+        x = self._check_sequences(x, "x", self.input_size)
         (steps, batch), kernels, xp = x.shape[:2], self.kernels, module_of(self.device)
         lengths = check_ends(lengths, steps, batch)
         # What lies past the ends may be anything, NaN too, and meets zeros in products below.
@@ -111,8 +112,8 @@ class JordanNetwork(Layer):
         final = context[ends, xp.arange(batch)]
 
         def backward(dy, dstate=None):
-            doutput = self._time_major(dy, "dy", self.output_size, (steps, batch)).copy()
-            zero_past_ends(doutput, lengths, False)
+            dy = self._check_sequences(dy, "dy", self.output_size, (steps, batch))
+            doutput = zero_past_ends(dy.copy(), lengths, False)
             carry = xp.zeros(shape, self.dtype)
             if dstate is not None:
                 carry[...] = check_array(dstate, "dstate", self.device, self.dtype, shape)
@@ -135,19 +136,6 @@ class JordanNetwork(Layer):
             return self._outward(dx), carry
 
         return self._outward(y), final, backward
-
-    def _time_major(self, a, name, width, lead):
-        if self.batch_first:
-            lead = lead[::-1]
-        letters = ("B", "T") if self.batch_first else ("T", "B")
-        expected = tuple(letter if n is None else n for letter, n in zip(letters, lead))
-        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*expected, width))
-        if 0 in a.shape[:2]:
-            raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
-        return module_of(self.device).ascontiguousarray(a.swapaxes(0, 1)) if self.batch_first else a
-
-    def _outward(self, a):
-        return module_of(self.device).ascontiguousarray(a.swapaxes(0, 1)) if self.batch_first else a
 
 
 def _rows(a):

@@ -13,28 +13,27 @@ def new_steppers(layer, state, batch):
 def take_one_step(layer, x, state):
     """Of x (1, B, I), checked, and the caller's state: the output (1, B, H), and each layer's new
     state (S, B, H)."""
-    xp, batch, finals = module_of(layer.device), x.shape[1], []
-    steppers = _idle_steppers(layer, state, batch) or new_steppers(layer, state, batch)
-    for number, (own, step) in enumerate(steppers):
-        y = xp.empty((1, batch, layer._outputs), layer.dtype)
+    batch, idle, finals = x.shape[1], layer._idle_steppers, []
+    try:
+        room, steppers = idle.pop()
+    except IndexError:
+        steppers = None
+    if steppers is None or room != batch:
+        steppers = new_steppers(layer, state, batch)
+    elif state is None:
+        for own, _ in steppers:
+            own.fill(0)
+    else:
+        given = layer._check_state(state, "state", batch)
+        for number, (own, _) in enumerate(steppers):
+            own[...] = given[:, number]
+    empty, shape, number = module_of(layer.device).empty, (1, batch, layer._outputs), 0
+    for own, step in steppers:
+        y = empty(shape, layer.dtype)
         step(layer._weights(number, 0), layer._extras(number, 0), x, y)
         finals.append(own.copy())
-        x = y
+        x, number = y, number + 1
     # Not on CUDA, where the step may not have been taken yet: the next may be on another stream.
     if layer.device == "cpu":
-        layer._idle_steppers.append(steppers)
+        idle.append((batch, steppers))
     return x, finals
-
-
-def _idle_steppers(layer, state, batch):
-    """As `new_steppers`, with the memory of an earlier call of as many sequences, or None."""
-    try:
-        steppers = layer._idle_steppers.pop()
-    except IndexError:
-        return None
-    given = None if state is None else layer._check_state(state, "state", batch)
-    for number, (own, _) in enumerate(steppers):
-        if own.shape[1] != batch:
-            return None
-        own[...] = 0 if given is None else given[:, number]
-    return steppers

@@ -2,6 +2,8 @@
 
 from ..arrays import check_array, module_of
 
+_TIME_MAJOR, _BATCH_FIRST = ("T", "B", "N"), ("B", "T", "N")
+
 
 class SequenceLayer:
     """What layers of sequences share: those with `device`, `dtype` and `batch_first`."""
@@ -14,9 +16,10 @@ class SequenceLayer:
 
     def _check_sequences(self, a, name, width, steps_and_batch=(None, None)):
         """The caller's sequences as (T, B, width)."""
-        lead = steps_and_batch[::-1] if self.batch_first else steps_and_batch
-        named = lead if lead[0] else (("B", "T") if self.batch_first else ("T", "B"))
-        a = check_array(a, name, self.device, self.dtype, (*lead, width), (*named, width))
+        lead, letters = steps_and_batch, _TIME_MAJOR
+        if self.batch_first:
+            lead, letters = lead[::-1], _BATCH_FIRST
+        a = check_array(a, name, self.device, self.dtype, (*lead, width), letters)
         if a.size == 0:
             raise ValueError(f"{name}: expected at least one step and one sequence, got {a.shape}")
         if self.batch_first:

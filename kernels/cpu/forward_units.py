@@ -24,7 +24,7 @@ from .views import flattened
 
 
 @cache
-def _multiply_rows(first, gates, lanes):
+def multiply_rows(first, gates, lanes):
     """A function that multiplies rows of inputs with the weights of some units, as they lie.
 
     Of each unit there are `gates` gates, the first of them number `first` of the weights. Rows
@@ -49,8 +49,8 @@ def _multiply_rows(first, gates, lanes):
     return multiply
 
 
-def _one_phase(cell, dtype):
-    run_cell, multiply = cell_pass(cell, dtype), _multiply_rows(0, cell.gates, lanes_of(dtype))
+def one_phase(cell, dtype):
+    run_cell, multiply = cell_pass(cell, dtype), multiply_rows(0, cell.gates, lanes_of(dtype))
     normalise_products = normalise(cell, dtype, HIDDEN)
 
     @inlined
@@ -76,11 +76,11 @@ def _one_phase(cell, dtype):
     return step
 
 
-def _two_phase(cell, dtype):
+def two_phase(cell, dtype):
     run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
     early_count = cell.gates - cell.late
-    multiply_early = _multiply_rows(0, early_count, lanes_of(dtype))
-    multiply_late = _multiply_rows(early_count, cell.late, lanes_of(dtype))
+    multiply_early = multiply_rows(0, early_count, lanes_of(dtype))
+    multiply_late = multiply_rows(early_count, cell.late, lanes_of(dtype))
     normalise_early, normalise_late = (normalise(cell, dtype, HIDDEN, phase) for phase in (0, 1))
 
     @inlined
@@ -169,8 +169,8 @@ def forward_units(cell, dtype):
     products of a row.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
-    step = (_two_phase if cell.late else _one_phase)(cell, dtype)
-    multiply_inputs = _multiply_rows(0, cell.gates, lanes)
+    step = (two_phase if cell.late else one_phase)(cell, dtype)
+    multiply_inputs = multiply_rows(0, cell.gates, lanes)
     normalise_inputs = normalise(cell, dtype, INPUTS)
     panels_together = gate_count * together // VECTORS
     meetings = 2 if cell.late else 1

@@ -16,7 +16,8 @@ from .packing import panel_width
 from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
 from .sharing import FEW, spread
-from .threads import ALONE, run_parallel, run_team, shares, split, team_size
+from .single_step import Stepper
+from .threads import run_parallel, run_team, shares, split, team_size
 from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
@@ -134,30 +135,7 @@ class Recurrence:
 
         It writes y, and the new state (S, B, H) in place of the old.
         """
-        states, batch, hidden = state.shape
-        kernel = self._forward_units
-        ((rows, counts),) = spread(None, 1, batch, 1)
-        room = (
-            np.empty((states, 2, batch, self.padded), self.dtype),
-            np.empty((batch, self._gates_width), self.dtype),
-        )
-        gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
-        kept = np.empty(batch * self.cell.kept * self.padded, self.dtype)
-
-        last, fixed, norms = None, (), ()
-
-        def step(weights, extras, x, y):
-            nonlocal last, fixed, norms
-            if weights is not last:
-                last, norms = weights, self._norms.take(weights, 0)
-                fixed = self._as_they_lie(of_products(self.cell, weights))
-            kernel(
-                True, ALONE, x, rows, counts, *fixed, self._no_panels, state, state,
-                as_triples(extras), norms, *room, 0, y.reshape(-1), 0, hidden, self._no_tape, gated,
-                kept, False, False,
-            )  # fmt: skip
-
-        return step
+        return Stepper(self.cell, state, self.inputs, self.padded, self._as_they_lie, self._norms)
 
     def _as_they_lie(self, weights):
         """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""

@@ -1,0 +1,149 @@
+"""One step of a few sequences, from the weights as they lie: for streams and for calls of one step.
+
+A kernel's arguments cost it some 0.1 µs each, all of them together as much as a small step. So what
+stays the same from step to step is told once, by a `frame` of addresses and sizes, and a call takes
+no more arrays than this, the inputs and the outputs.
+"""
+
+from functools import cache
+
+import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
+
+from ..specialise import text_of_cell
+from .compiling import inlined, kernel
+from .extras import as_triples
+from .forward_units import multiply_rows, one_phase, two_phase
+from .normalisation import INPUTS, normalise
+from .norms import of_products
+from .simd import lanes_of
+from .views import flattened
+
+
+def _pointer_to(dtype):
+    """An intrinsic address -> pointer to numbers of a NumPy dtype."""
+    to = types.CPointer(from_dtype(np.dtype(dtype)))
+
+    @intrinsic
+    def pointer(typingctx, address):
+        def codegen(context, builder, signature, arguments):
+            return builder.inttoptr(arguments[0], context.get_value_type(to))
+
+        return to(address), codegen
+
+    return pointer
+
+
+# What a frame holds: sizes, then addresses.
+(
+    _PITCH_IH, _PITCH_HH, _SCALES,
+    _W_IH, _W_HH, _SCALE_IH, _SCALE_HH, _B_IH, _B_HH, _STATE, _HISTORY, _XG, _HG, _GATED, _KEPT,
+    _OFFSETS,
+) = range(16)  # fmt: skip
+
+
+@cache
+def step_kernel(cell, dtype, weights_dtype):
+    """The kernel (frame, x (1, B, I), y (1, B, H)) of a cell; if it has extras or is normalised,
+    (frame, x, y, extras, norms). See `Stepper` for what a frame holds."""
+    lanes, states_count, gate_count, kept_count = (
+        lanes_of(dtype), cell.states, cell.gates, cell.kept,
+    )  # fmt: skip
+    take_step = (two_phase if cell.late else one_phase)(cell, dtype)
+    multiply_inputs, normalise_inputs = (
+        multiply_rows(0, cell.gates, lanes), normalise(cell, dtype, INPUTS),
+    )  # fmt: skip
+    floats, weights, integers = map(_pointer_to, (dtype, weights_dtype, np.intp))
+
+    @inlined
+    def run(frame, x, y, extras, norms):
+        (_, batch, width), hidden = x.shape, y.shape[2]
+        padded, gates = (hidden + lanes - 1) // lanes * lanes, gate_count * hidden
+        w_ih = carray(weights(frame[_W_IH]), (gates, frame[_PITCH_IH]))
+        w_hh = carray(weights(frame[_W_HH]), (gates, frame[_PITCH_HH]))
+        scale_ih = carray(floats(frame[_SCALE_IH]), (frame[_SCALES],))
+        scale_hh = carray(floats(frame[_SCALE_HH]), (frame[_SCALES],))
+        b_ih = carray(floats(frame[_B_IH]), (gates,))
+        b_hh = carray(floats(frame[_B_HH]), (gates,))
+        state = carray(floats(frame[_STATE]), (states_count, batch, hidden))
+        history = carray(floats(frame[_HISTORY]), (states_count, 2, batch, padded))
+        xg = carray(floats(frame[_XG]), (batch * gate_count * padded,))
+        hg = carray(floats(frame[_HG]), (batch * gate_count * padded,))
+        gated = carray(floats(frame[_GATED]), (batch, padded))
+        kept = carray(floats(frame[_KEPT]), (batch * kept_count * padded,))
+        # Which sequences there are; where their rows of inputs begin, of products, of states.
+        offsets = carray(integers(frame[_OFFSETS]), (4, batch))
+        rows, x_offsets, products, seen = offsets[0], offsets[1], offsets[2], offsets[3]
+
+        for s in range(states_count):
+            for r in range(batch):
+                for j in range(hidden):
+                    history[s, 0, r, j] = state[s, r, j]
+        multiply_inputs(
+            0, padded, hidden, w_ih, scale_ih, b_ih, width, flattened(x), x_offsets, batch, xg,
+            products,
+        )  # fmt: skip
+        normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, False)
+        take_step(
+            frame, 0, 1, 1, 0, padded, batch, 0, 0, 1, rows, xg, 0, gate_count * padded, w_hh,
+            scale_hh, b_hh, hg, products, seen, hidden, extras, norms, history, flattened(y), 0,
+            hidden, history, gated, kept, False,
+        )  # fmt: skip
+        for s in range(states_count):
+            for r in range(batch):
+                for j in range(hidden):
+                    state[s, r, j] = history[s, 1, r, j]
+
+    identity = f"single_step {text_of_cell(cell)} {dtype} {weights_dtype}"
+    if _takes_more(cell):
+        return kernel(identity)(lambda frame, x, y, extras, norms: run(frame, x, y, extras, norms))
+    return kernel(identity)(lambda frame, x, y: run(frame, x, y, (), ()))
+
+
+def _takes_more(cell):
+    return bool(cell.extras) or cell.normalised
+
+
+class Stepper:
+    """Called with (weights, extras, x (1, B, I), y (1, B, H)), it steps on from `state` (S, B, H).
+
+    It writes y, and the new state in place of the old. Its memory is its own: one call at a time.
+    `as_they_lie` gives of weights (w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), `norms` is the
+    cell's `Norms`.
+    """
+
+    def __init__(self, cell, state, inputs, padded, as_they_lie, norms):
+        states, batch, hidden = state.shape
+        dtype, products = state.dtype, cell.gates * padded
+        self._cell, self._norms, self._as_they_lie = cell, norms, as_they_lie
+        self._dtype, self._takes_more = dtype, _takes_more(cell)
+        self._last = self._more = None
+        sequences = np.arange(batch)
+        offsets = np.stack([sequences, sequences * inputs, sequences * products, sequences])
+        self._room = (
+            state, np.zeros((states, 2, batch, padded), dtype), np.empty(batch * products, dtype),
+            np.empty(batch * products, dtype), np.empty((batch, padded), dtype),
+            np.empty(batch * cell.kept * padded, dtype), offsets.astype(np.intp),
+        )  # fmt: skip
+
+    def __call__(self, weights, extras, x, y):
+        if weights is not self._last:
+            self._take(weights)
+        if self._takes_more:
+            self._kernel(self._frame, x, y, as_triples(extras), self._norms_taken)
+        else:
+            self._kernel(self._frame, x, y)
+
+    def _take(self, weights):
+        """Fill the frame; the weights stay where they are as long as they are the last."""
+        self._last = weights
+        if self._takes_more:
+            self._norms_taken = self._norms.take(weights, 0)
+        arrays = self._as_they_lie(of_products(self._cell, weights))
+        w_ih, w_hh, scale_ih = arrays[:3]
+        addresses = [a.ctypes.data for a in (*arrays, *self._room)]
+        sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size
+        self._held, self._frame = arrays, np.array([*sizes, *addresses], np.intp)
+        self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype)
