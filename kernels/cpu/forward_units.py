@@ -28,15 +28,20 @@ def multiply_rows(first, gates, lanes):
     """A function that multiplies rows of inputs with the weights of some units, as they lie.
 
     Of each unit there are `gates` gates, the first of them number `first` of the weights. Rows
-    of reduced weights are to be multiplied by the numbers in `scale`.
+    of reduced weights are to be multiplied by the numbers in `scale`. Every second time all goes
+    `downwards`: what was used last, and is still in the nearest cache, is then used first.
     """
 
     @inlined
-    def multiply(begin, end, hidden, w, scale, bias, depth, x, offsets, count, out, out_offsets):
+    def multiply(
+        begin, end, hidden, w, scale, bias, depth, x, offsets, count, out, out_offsets, downwards
+    ):
         inputs = inputs_for(w, x, offsets, count, depth)
-        for j in range(begin, end, lanes):
+        j, to_next = (end - lanes, -lanes) if downwards else (begin, lanes)
+        for _ in range(begin, end, lanes):
             left = hidden - j
-            for g in range(gates):
+            for k in range(gates):
+                g = gates - 1 - k if downwards else k
                 row = (first + g) * hidden + j
                 start = load_part(bias, row, left)
                 for r in range(count):
@@ -45,6 +50,7 @@ def multiply_rows(first, gates, lanes):
                         product = product * load_part(scale, row, left)
                     place = out_offsets[r] + (j - begin) * gates + g * lanes
                     store(out, place, product + start)
+            j += to_next
 
     return multiply
 
@@ -64,8 +70,9 @@ def one_phase(cell, dtype):
             offsets[r] = (before * batch + rows[r]) * padded
         states_flat = flattened(history)
         multiply(
-            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
-        )
+            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets,
+            t % 2 == 1,
+        )  # fmt: skip
         normalise_products(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
@@ -95,8 +102,9 @@ def two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         multiply_early(
-            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets
-        )
+            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets,
+            t % 2 == 1,
+        )  # fmt: skip
         normalise_early(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_gates(
             begin, end, count, rows, t, before, xg, x_start, x_stride, hg, hg_offsets, hidden,
@@ -106,8 +114,9 @@ def two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
         multiply_late(
-            begin, end, hidden, w, scale, bias, hidden, gated_flat, offsets, count, hg, hg_offsets
-        )
+            begin, end, hidden, w, scale, bias, hidden, gated_flat, offsets, count, hg, hg_offsets,
+            t % 2 == 1,
+        )  # fmt: skip
         normalise_late(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
@@ -231,7 +240,7 @@ def forward_units(cell, dtype):
                 else:
                     multiply_inputs(
                         begin, end, hidden, w_ih, scale_ih, b_ih, width, x_flat, x_offsets, used,
-                        mine, xg_offsets,
+                        mine, xg_offsets, False,
                     )  # fmt: skip
                 normalise_inputs(
                     mine, xg_offsets, used, x_numbers, np.intp(0), hidden, padded, norms, keep

@@ -83,7 +83,7 @@ def step_kernel(cell, dtype, weights_dtype):
                     history[s, 0, r, j] = state[s, r, j]
         multiply_inputs(
             0, padded, hidden, w_ih, scale_ih, b_ih, width, flattened(x), x_offsets, batch, xg,
-            products,
+            products, False,
         )  # fmt: skip
         normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, False)
         take_step(
