@@ -192,6 +192,8 @@ class Recurrent(SequenceLayer, RecurrentParameters):
 
     def _training_extras(self, layer, direction, steps, batch):
         """What the cell takes besides in training, masks drawn anew."""
+        if not self._noise.training_cell.extras:
+            return ()
         shape = (steps, batch, self.hidden_size)
         masks = self._noise.masks(self.kernels, self.rng, shape, self.dtype)
         return self._own_weights(layer, direction) + masks
