@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gpurnn
+from gpurnn.kernels.cpu import threads
 from tests.cases import CELLS, Problem, as_parts, as_state, get, make_layer, put, random_numbers
 
 ON = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -23,6 +24,26 @@ def test_steps_are_the_sequence(cell, device):
         np.testing.assert_allclose(get(stream.step(x[t])), get(y[t]), rtol=2e-5, atol=2e-6)
     for part, expected in zip(as_parts(stream.state), as_parts(final), strict=True):
         np.testing.assert_allclose(part, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", [None, "bfloat16", "int8"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_threads_share_the_units_of_large_steps(cell, kind, monkeypatch):
+    """The bits are those of one thread; cells of two phases stay with one."""
+    monkeypatch.setattr(threads, "SMALL", 1)
+    problem = Problem(cell, T=3, B=2, I=19, H=67)
+    numbers, found = random_numbers(problem), {}
+    layer = make_layer(problem, numbers.params)
+    layer = layer.reduced(kind) if kind else layer
+    before = gpurnn.get_num_threads()
+    for count in (1, 3):
+        gpurnn.set_num_threads(count)
+        stream = layer.stream(batch_size=2)
+        stream.state = as_state(numbers.state)
+        found[count] = [stream.step(step) for step in numbers.x] + [*as_parts(stream.state)]
+    gpurnn.set_num_threads(before)
+    for alone, shared in zip(found[1], found[3], strict=True):
+        np.testing.assert_array_equal(shared, alone)
 
 
 def test_a_stream_keeps_its_state_to_itself():

@@ -2,7 +2,8 @@
 
 A kernel's arguments cost it some 0.1 µs each, all of them together as much as a small step. So what
 stays the same from step to step is told once, by a `frame` of addresses and sizes, and a call takes
-no more arrays than this, the inputs and the outputs.
+no more arrays than this, the inputs and the outputs. Of large layers each thread has some of the
+units, and a frame of its own.
 """
 
 from functools import cache
@@ -19,6 +20,7 @@ from .forward_units import multiply_rows, one_phase, two_phase
 from .normalisation import INPUTS, normalise
 from .norms import of_products
 from .simd import lanes_of
+from .threads import run_parallel, shares, split
 from .views import flattened
 
 
@@ -36,12 +38,12 @@ def _pointer_to(dtype):
     return pointer
 
 
-# What a frame holds: sizes, then addresses.
+# What a frame holds: the units from `begin` to `end`, sizes, addresses.
 (
-    _PITCH_IH, _PITCH_HH, _SCALES,
+    _BEGIN, _END, _PITCH_IH, _PITCH_HH, _SCALES,
     _W_IH, _W_HH, _SCALE_IH, _SCALE_HH, _B_IH, _B_HH, _STATE, _HISTORY, _XG, _HG, _GATED, _KEPT,
     _OFFSETS,
-) = range(16)  # fmt: skip
+) = range(18)  # fmt: skip
 
 
 @cache
@@ -59,7 +61,7 @@ def step_kernel(cell, dtype, weights_dtype):
 
     @inlined
     def run(frame, x, y, extras, norms):
-        (_, batch, width), hidden = x.shape, y.shape[2]
+        (_, batch, width), hidden, begin, end = x.shape, y.shape[2], frame[_BEGIN], frame[_END]
         padded, gates = (hidden + lanes - 1) // lanes * lanes, gate_count * hidden
         w_ih = carray(weights(frame[_W_IH]), (gates, frame[_PITCH_IH]))
         w_hh = carray(weights(frame[_W_HH]), (gates, frame[_PITCH_HH]))
@@ -77,23 +79,25 @@ def step_kernel(cell, dtype, weights_dtype):
         offsets = carray(integers(frame[_OFFSETS]), (4, batch))
         rows, x_offsets, products, seen = offsets[0], offsets[1], offsets[2], offsets[3]
 
-        for s in range(states_count):
-            for r in range(batch):
-                for j in range(hidden):
-                    history[s, 0, r, j] = state[s, r, j]
+        if end - begin == padded:  # else this must be done before any thread begins
+            for s in range(states_count):
+                for r in range(batch):
+                    for j in range(hidden):
+                        history[s, 0, r, j] = state[s, r, j]
+        first = begin * gate_count
         multiply_inputs(
-            0, padded, hidden, w_ih, scale_ih, b_ih, width, flattened(x), x_offsets, batch, xg,
-            products, False,
+            begin, end, hidden, w_ih, scale_ih, b_ih, width, flattened(x), x_offsets, batch,
+            xg[first:], products, False,
         )  # fmt: skip
         normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, False)
         take_step(
-            frame, 0, 1, 1, 0, padded, batch, 0, 0, 1, rows, xg, 0, gate_count * padded, w_hh,
-            scale_hh, b_hh, hg, products, seen, hidden, extras, norms, history, flattened(y), 0,
-            hidden, history, gated, kept, False,
+            frame, 0, 1, 1, begin, end, batch, 0, 0, 1, rows, xg, first, gate_count * padded, w_hh,
+            scale_hh, b_hh, hg[first:], products, seen, hidden, extras, norms, history,
+            flattened(y), 0, hidden, history, gated, kept, False,
         )  # fmt: skip
         for s in range(states_count):
             for r in range(batch):
-                for j in range(hidden):
+                for j in range(begin, min(end, hidden)):
                     state[s, r, j] = history[s, 1, r, j]
 
     identity = f"single_step {text_of_cell(cell)} {dtype} {weights_dtype}"
@@ -119,7 +123,7 @@ class Stepper:
         dtype, products = state.dtype, cell.gates * padded
         self._cell, self._norms, self._as_they_lie = cell, norms, as_they_lie
         self._dtype, self._takes_more = dtype, _takes_more(cell)
-        self._last = self._more = None
+        self._last = None
         sequences = np.arange(batch)
         offsets = np.stack([sequences, sequences * inputs, sequences * products, sequences])
         self._room = (
@@ -131,13 +135,22 @@ class Stepper:
     def __call__(self, weights, extras, x, y):
         if weights is not self._last:
             self._take(weights)
-        if self._takes_more:
-            self._kernel(self._frame, x, y, as_triples(extras), self._norms_taken)
+        if self._shared:
+            self._share(extras, x, y)
+        elif self._takes_more:
+            self._kernel(self._frames[0], x, y, as_triples(extras), self._norms_taken)
         else:
-            self._kernel(self._frame, x, y)
+            self._kernel(self._frames[0], x, y)
+
+    def _share(self, extras, x, y):
+        """Take the step in several threads."""
+        more = (as_triples(extras), self._norms_taken) if self._takes_more else ()
+        state, history = self._room[:2]
+        history[:, 0, :, : state.shape[2]] = state
+        run_parallel(self._kernel, [(frame, x, y, *more) for frame in self._frames])
 
     def _take(self, weights):
-        """Fill the frame; the weights stay where they are as long as they are the last."""
+        """Fill the frames; the weights stay where they are as long as they are the last."""
         self._last = weights
         if self._takes_more:
             self._norms_taken = self._norms.take(weights, 0)
@@ -145,5 +158,19 @@ class Stepper:
         w_ih, w_hh, scale_ih = arrays[:3]
         addresses = [a.ctypes.data for a in (*arrays, *self._room)]
         sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size
-        self._held, self._frame = arrays, np.array([*sizes, *addresses], np.intp)
+        self._held = arrays
+        self._frames = [
+            np.array([*bounds, *sizes, *addresses], np.intp) for bounds in self._shares(w_ih, w_hh)
+        ]
+        self._shared = len(self._frames) > 1
         self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype)
+
+    def _shares(self, w_ih, w_hh):
+        """Bounds of each thread's units. Those of two phases, and of rows that are normalised as a
+        whole, would have to wait for each other."""
+        _, history = self._room[:2]
+        batch, padded = history.shape[2:]
+        if self._cell.late or self._cell.normalised:
+            return [(0, padded)]
+        lanes, threads = lanes_of(self._dtype), shares(2 * batch * (w_ih.size + w_hh.size))
+        return [(a * lanes, b * lanes) for a, b in split(padded // lanes, threads)]
