@@ -18,6 +18,8 @@ LAYERS = {
     "normalised": lambda: gpurnn.LSTM(3, 12, layer_norm=True, rng=0),
     "recomputed": lambda: gpurnn.LSTM(3, 12, recompute=2, rng=0),
     "MinGRU": lambda: gpurnn.MinGRU(3, 12, rng=0),
+    "no bias": lambda: gpurnn.GRU(3, 12, bias=False, rng=0),
+    "peepholes": lambda: gpurnn.LSTM(3, 12, peepholes=True, rng=0),
 }
 
 
@@ -71,3 +73,35 @@ def test_many_threads_at_once():
     with ThreadPoolExecutor(8) as pool:
         for y, _ in pool.map(lambda _: step_by_step(layer, x), range(64)):
             np.testing.assert_array_equal(y, expected)
+
+
+def test_batch_first():
+    x = sequence(1, 5).swapaxes(0, 1).copy()
+    layer = gpurnn.LSTM(3, 12, batch_first=True, rng=0)
+    expected, _ = gpurnn.LSTM(3, 12, rng=0)(x.swapaxes(0, 1).copy())
+    for _ in range(2):
+        np.testing.assert_array_equal(layer(x)[0], expected.swapaxes(0, 1))
+    assert len(layer._idle_steppers) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((1, 2, 3)), np.zeros((1, 2, 4), np.float32), np.zeros((1, 3), np.float32), 7]
+)
+def test_every_call_is_checked(wrong):
+    layer = gpurnn.RNN(3, 12, rng=0)
+    layer(sequence(1, 2))
+    with pytest.raises((TypeError, ValueError), match="x: expected"):
+        layer(wrong)
+    strided = sequence(1, 4)[:, ::2]
+    np.testing.assert_array_equal(layer(strided)[0], layer(strided.copy())[0])
+
+
+def test_parameters_that_are_replaced_are_checked_and_used():
+    layer, x = gpurnn.RNN(3, 12, rng=0), sequence(1, 2)
+    layer(x)
+    layer.params["weight_hh_l0"] = layer.params["weight_hh_l0"].astype(np.float64)
+    with pytest.raises(TypeError, match="weight_hh_l0"):
+        layer(x)
+    layer.params["weight_hh_l0"] = np.zeros((12, 12), np.float32)
+    layer.params["bias_ih_l0"] = np.full(12, 9, np.float32)
+    assert (layer(x)[0] > 0.9).all()

@@ -1,7 +1,6 @@
 """What all layers share: parameters, their gradients, the way between devices and files."""
 
 from collections.abc import Mapping
-from operator import is_, itemgetter
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from ..arrays import (
     to_numpy,
 )
 from ..kernels.cpu.workspace import aligned_copy
-
-_NOTHING_FOUND = None, (), ()
 
 
 class Layer:
@@ -45,7 +42,6 @@ class Layer:
         self.rng = check_rng(rng)
         self.params, self.grads = {}, {}
         self._checked = {}  # the arrays that `_parameter` need not look at again
-        self._together = {}  # what `_parameters` last found and returned, by the names
 
     def _check_halves(self, device):
         if is_half(self.dtype) and device == "cpu":
@@ -143,20 +139,6 @@ class Layer:
             raise ValueError(f"params[{name!r}]: expected a C-contiguous array")
         self._checked[name] = value
         return value
-
-    def _parameters(self, names):
-        """Of a tuple of names the parameters as `_parameter` gives them, None for None.
-
-        It is the same tuple as the last time, if they are the same arrays.
-        """
-        get, found, last = self._together.get(names, _NOTHING_FOUND)
-        if get is None or not all(map(is_, get(self.params), found)):
-            last = tuple([name and self._parameter(name) for name in names])
-            # Twice the first, for itemgetter gives no tuple of one.
-            present = [name for name in names if name]
-            get = itemgetter(*present[:1], *present) if present else lambda params: ()
-            self._together[names] = get, get(self.params), last
-        return last
 
 
 def _to_numpy(value):

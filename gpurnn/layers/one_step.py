@@ -1,5 +1,7 @@
 """What takes single steps of a stack's layers, with less ado than a sequence."""
 
+import numpy as np
+
 from ..arrays import module_of
 
 
@@ -10,30 +12,43 @@ def new_steppers(layer, state, batch):
     return [(own, layer._recurrence(number).stepper(own)) for number, own in enumerate(states)]
 
 
-def take_one_step(layer, x, state):
-    """Of x (1, B, I), checked, and the caller's state: the output (1, B, H), and each layer's new
-    state (S, B, H)."""
-    batch, idle, finals = x.shape[1], layer._idle_steppers, []
+def idle_steppers(layer, x):
+    """As `new_steppers`, those of an earlier call with an x (1, B, I) like this one, which needs no
+    other check then; or None."""
+    if type(x) is not np.ndarray or x.shape[:1] != (1,):
+        return None
     try:
-        room, steppers = idle.pop()
+        shape, steppers = layer._idle_steppers.pop()
     except IndexError:
-        steppers = None
-    if steppers is None or room != batch:
+        return None
+    fits = shape == x.shape and x.dtype == layer.dtype and x.flags.c_contiguous
+    return steppers if fits else None
+
+
+def take_one_step(layer, x, state, steppers):
+    """Of x (1, B, I), checked, and the caller's state: the output (1, B, H), and each layer's new
+    state (S, B, H). `steppers` are idle ones, or None."""
+    x_shape, batch, finals, number = x.shape, x.shape[1], [], 0
+    if steppers is None:
         steppers = new_steppers(layer, state, batch)
     elif state is None:
         for own, _ in steppers:
             own.fill(0)
     else:
         given = layer._check_state(state, "state", batch)
-        for number, (own, _) in enumerate(steppers):
+        for own, _ in steppers:
             own[...] = given[:, number]
-    empty, shape, number = module_of(layer.device).empty, (1, batch, layer._outputs), 0
+            number += 1
+        number = 0
+    empty, shape = module_of(layer.device).empty, (1, batch, layer._outputs)
+    has_extras = layer.cell.extras
     for own, step in steppers:
         y = empty(shape, layer.dtype)
-        step(layer._weights(number, 0), layer._extras(number, 0), x, y)
+        extras = layer._extras(number, 0) if has_extras else ()
+        step(layer._weights(number, 0), extras, x, y)
         finals.append(own.copy())
         x, number = y, number + 1
     # Not on CUDA, where the step may not have been taken yet: the next may be on another stream.
     if layer.device == "cpu":
-        idle.append((batch, steppers))
+        layer._idle_steppers.append((x_shape, steppers))
     return x, finals

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from ..arrays import check_array, check_ends, check_heads, check_size, module_of, to_device
 from .layer_calls import StackCall
-from .one_step import take_one_step
+from .one_step import idle_steppers, take_one_step
 from .recurrences import Recurrences
 from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
@@ -129,11 +129,16 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             If an argument has the wrong device, dtype or shape, T or B is 0, or a length is
             out of range.
         """
-        x, lengths = self._check_input(x, lengths)
-        if len(x) == 1 and not self.bidirectional:
-            y, finals = take_one_step(self, x, state)
-            return self._outward(y), self._state_of(finals)
-        return self._run(x, lengths, state, keep=False)[:2]
+        steppers = None
+        if lengths is None and not self.batch_first:
+            steppers = idle_steppers(self, x)
+        if steppers is None:
+            x, lengths = self._check_input(x, lengths)
+            if len(x) > 1 or self.bidirectional:
+                return self._run(x, lengths, state, keep=False)[:2]
+            steppers = idle_steppers(self, x)
+        y, finals = take_one_step(self, x, state, steppers)
+        return self._outward(y), self._state_of(finals)
 
     def forward(self, x, state=None, lengths=None):
         """As calling the layer, but for training: with dropout, and with the way back.
@@ -236,7 +241,9 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         """From L D arrays (S, B, H) to what the caller expects."""
         if len(states) == 1:
             (own,) = states
-            parts = [own] if len(own) == 1 else [own[i : i + 1] for i in range(len(own))]
+            if len(own) == 1 and not self.proj_size:
+                return own
+            parts = [own[i : i + 1] for i in range(len(own))]
         else:
             parts = list(module_of(self.device).stack(states, axis=1))
         if self.proj_size:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .layer import Layer
+from .selection import Selection
 
 
 class RecurrentParameters(Layer):
@@ -20,7 +21,7 @@ class RecurrentParameters(Layer):
         kinds += ("weight_hr",) if self.proj_size else ()
         shared = len(kinds)  # kinds of parameters that other cells have too
         kinds += self.cell.weights
-        self._names, self._weight_names, self._own_names = [], [], []
+        self._selections = []  # of each layer and direction: the weights, the cell's own
         for layer in range(self.num_layers):
             shapes = self._shapes(layer)
             for suffix in ("", "_reverse")[: self.directions]:
@@ -31,9 +32,7 @@ class RecurrentParameters(Layer):
                 names = tuple(
                     f"{kind}_l{layer}{suffix}" if kind in shapes else None for kind in kinds
                 )
-                self._names.append(names)
-                self._weight_names.append(names[:shared])
-                self._own_names.append(names[shared:])
+                self._selections.append((Selection(names[:shared]), Selection(names[shared:])))
 
     def _shapes(self, layer):
         """The parameters' shapes of one direction of a layer, by kind."""
@@ -55,13 +54,13 @@ class RecurrentParameters(Layer):
 
     def _weights(self, layer, direction):
         """(w_ih, w_hh, b_ih or None, b_hh or None), then the gains or a projection's w_hr."""
-        return self._parameters(self._weight_names[layer * self.directions + direction])
+        return self._selections[layer * self.directions + direction][0].of(self)
 
     def _own_weights(self, layer, direction):
         """Those of the cell's own, a tuple of arrays (H,)."""
-        return self._parameters(self._own_names[layer * self.directions + direction])
+        return self._selections[layer * self.directions + direction][1].of(self)
 
     def _gradients(self, layer, direction):
         """Those of `_weights`' first four, of `_own_weights`, then of a projection's w_hr."""
-        names = self._names[layer * self.directions + direction]
-        return tuple(name and self.grads[name] for name in names)
+        weights, own = self._selections[layer * self.directions + direction]
+        return tuple([name and self.grads[name] for name in weights.names + own.names])
