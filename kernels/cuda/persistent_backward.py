@@ -100,7 +100,7 @@ def persistent_backward(cell, tile_rows, dtype, layers=1):
     ):  # fmt: skip
         reverse, w_hh, _, _, _, _, _, _, dhg, _, _, stack = own(owns, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        nothing, counter, depth = element(0), counter_of(block_z()), gate_count * pitch
+        nothing, counter, depth = element(0), counter_of(cuda.blockIdx.z), gate_count * pitch
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         w_size = column_tiles * COLUMNS * chunks * column_words
         a = 2 * w_size if stacked else w_size
@@ -138,7 +138,8 @@ def persistent_backward(cell, tile_rows, dtype, layers=1):
                 if stacked:
                     if block_z() > 0 and step < steps:
                         if b0 == first_row:
-                            wait(counters, counter_of(block_z() - 1), (step + 1) * cuda.gridDim.x)
+                            feeding = counter_of(cuda.blockIdx.z - 1)
+                            wait(counters, feeding, (step + 1) * cuda.gridDim.x)
                         product(
                             stack[1], (t * batch + b0) * depth, count, depth, depth, shared, w_size,
                             a, sums, rows, chunks, column_tiles, parts, sums_pitch,

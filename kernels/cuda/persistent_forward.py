@@ -112,14 +112,13 @@ def persistent_forward(cell, tile_rows, dtype, layers=1):
     ):  # fmt: skip
         reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _, stack = own(owns, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        nothing, counter, head = element(0), counter_of(block_z()), own_head(heads)
+        nothing, counter, head = element(0), counter_of(cuda.blockIdx.z), own_head(heads)
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         w_size = column_tiles * COLUMNS * chunks * column_words
         a = 2 * w_size if stacked else w_size
         sums = a + rows * chunks * row_words
         bias_x = sums + parts * rows * sums_pitch
         bias_h = bias_x + gate_count * units
-        sums_at, part_pitch = own_sums(sums, row, unit, sums_pitch), rows * sums_pitch
         slot_size = batch * heads * pitch
         plane = slots * slot_size
         load(shared, 0, w_hh, head, hidden, heads, first_unit, units, chunks)
@@ -137,7 +136,7 @@ def persistent_forward(cell, tile_rows, dtype, layers=1):
             old, new = before % slots * slot_size, after % slots * slot_size
             for b0 in range(first_row, last_row, rows):
                 _, xg, _, _, _, extras, history, _, _, _, _, stack = own(owns, heads)
-                b, head, count = b0 + row, own_head(heads), min(rows, last_row - b0)
+                b, head = b0 + row, own_head(heads)
                 mine = row < rows and b < last_row and j < hidden
                 at, of_all = (b * heads + head) * pitch + j, head * hidden + j
                 x, state, end = no_gates(nothing), no_states(nothing), 0
@@ -152,22 +151,27 @@ def persistent_forward(cell, tile_rows, dtype, layers=1):
                 if stacked:
                     if block_z() > 0:
                         if b0 == first_row:
-                            wait(counters, counter_of(block_z() - 1), (step + 1) * cuda.gridDim.x)
+                            feeding = counter_of(cuda.blockIdx.z - 1)
+                            wait(counters, feeding, (step + 1) * cuda.gridDim.x)
                         feed_product(
-                            stack[1], (t * batch + b0) * pitch, count, pitch, pitch, shared, w_size,
-                            a, sums, rows, chunks, column_tiles, parts, sums_pitch,
+                            stack[1], (t * batch + b0) * pitch, min(rows, last_row - b0), pitch,
+                            pitch, shared, w_size, a, sums, rows, chunks, column_tiles, parts,
+                            sums_pitch,
                         )  # fmt: skip
                         if mine:
-                            x = plus_sums(x, shared, sums_at, parts, part_pitch, units)
+                            sums_at = own_sums(sums, row, unit, sums_pitch)
+                            x = plus_sums(x, shared, sums_at, parts, rows * sums_pitch, units)
                 if step and b0 == first_row:
                     wait(counters, counter, step * cuda.gridDim.x)
+                count, start = min(rows, last_row - b0), old + (b0 * heads + head) * pitch
                 product(
-                    history, old + (b0 * heads + head) * pitch, count, heads * pitch, pitch, shared,
-                    0, a, sums, rows, chunks, column_tiles, parts, sums_pitch,
+                    history, start, count, heads * pitch, pitch, shared, 0, a, sums, rows, chunks,
+                    column_tiles, parts, sums_pitch,
                 )  # fmt: skip
                 if mine:
                     h = gates(shared, bias_h + unit, units)
-                    h = plus_sums(h, shared, sums_at, parts, part_pitch, units)
+                    sums_at = own_sums(sums, row, unit, sums_pitch)
+                    h = plus_sums(h, shared, sums_at, parts, rows * sums_pitch, units)
                 values, saved = function(x, h, state, (), more)
                 _, _, _, _, _, _, history, y, tape, _, _, stack = own(owns, heads)
                 head, out = own_head(heads), values[output]

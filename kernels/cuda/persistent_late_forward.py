@@ -15,7 +15,7 @@ from ..specialise import specialise, text_of_cell
 from .device import ELEMENTS, cuda, inlined
 from .extras import gather_extras
 from .functions import REPLACEMENTS
-from .intrinsics import ACCESS_BYTES, block_z, pointer_to
+from .intrinsics import ACCESS_BYTES, pointer_to
 from .launching import Kernel
 from .persistent_block import COLUMNS, arrive, wait
 from .persistent_forward import finish_step, forward_types
@@ -60,7 +60,7 @@ def persistent_late_forward(cell, tile_rows, dtype):
     ):  # fmt: skip
         reverse, _, b_ih, b_hh, w_hh, _, _, _, _, _, _, _ = of_direction(owns, heads)
         shared = pointer_to(cuda.shared.array(0, element, alignment=ACCESS_BYTES))
-        nothing, counter, blocks = element(0), counter_of(block_z()), cuda.gridDim.x
+        nothing, counter, blocks = element(0), counter_of(cuda.blockIdx.z), cuda.gridDim.x
         unit, row, first_unit, first_row, last_row, j = own_units(units, group_rows, batch)
         early_units, tile_size = early_count * units, chunks * COLUMNS * column_words
         early_tiles, late_tiles = early_units // COLUMNS, late_count * units // COLUMNS
