@@ -97,38 +97,34 @@ def test_quickest_is_run_and_remembered(quickest, store, clock):
         assert (plans_of(PROBLEM, keep=False) is not None) == persistent, "forcing goes first"
 
 
-def test_training_of_both_directions_is_timed_and_right(store, clock):
-    problem = Problem("lstm", 3, 2, 4, 9, bidirectional=True, device="cuda")
-    numbers = random_numbers(problem)
-    layer, results = make_layer(problem, numbers.params), []
-    clock.quickest = 1
+def check_training_is_timed_and_right(problem):
+    """Outputs and gradients do not depend on whether schedules are timed."""
+    numbers, results = random_numbers(problem), []
+    layer = make_layer(problem, numbers.params)
     for on in (False, True):
         gpurnn.cuda.autotune(on)
         layer.zero_grads()
         y, _, backward = layer.forward(put(numbers.x, "cuda"))
         dx, _ = backward(put(numbers.dy, "cuda"))
         results.append([y.get(), dx.get(), *(g.get() for g in layer.grads.values())])
-    assert clock.total() and len(store) == 1
     for timed, direct in zip(*results):
         np.testing.assert_allclose(timed, direct, rtol=0, atol=1e-5)
+
+
+def test_training_of_both_directions_is_timed_and_right(store, clock):
+    problem = Problem("lstm", 3, 2, 4, 9, bidirectional=True, device="cuda")
+    clock.quickest = 1
+    check_training_is_timed_and_right(problem)
+    assert clock.total() and len(store) == 1
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_layers_at_once_are_timed_and_right(at_once, store, clock):
     """Candidates 0 to 3 are those of one layer; after them come the layers one by one."""
     problem = Problem("gru", 3, 2, 4, 9, num_layers=3, device="cuda")
-    numbers = random_numbers(problem)
-    layer, results = make_layer(problem, numbers.params), []
     clock.quickest = 3 + at_once
-    for on in (False, True):
-        gpurnn.cuda.autotune(on)
-        layer.zero_grads()
-        y, _, backward = layer.forward(put(numbers.x, "cuda"))
-        dx, _ = backward(put(numbers.dy, "cuda"))
-        results.append([y.get(), dx.get(), *(g.get() for g in layer.grads.values())])
+    check_training_is_timed_and_right(problem)
     assert len(store) == 2
-    for timed, direct in zip(*results):
-        np.testing.assert_allclose(timed, direct, rtol=0, atol=1e-5)
     line = gpurnn.cuda.explain_schedule(gpurnn.cells.GRU_RESET_AFTER, 9, 2, 3, num_layers=3)
     expected = {1: "one layer after the other (timed", 2: "persistent 2 layers at once"}
     assert line.startswith(expected[at_once])
