@@ -133,5 +133,6 @@ def explain_schedule(
     from .kernels.cuda import schedules
 
     hidden = hidden_size // check_heads(num_heads, hidden_size)
-    layers = check_size(num_layers, "num_layers") if num_heads == 1 else 1
+    layers = check_size(num_layers, "num_layers")
+    layers = layers if num_heads == 1 else 1  # heads run a layer at a time
     return schedules.explain(cell, hidden, batch, steps, dtype, training, num_heads, layers)

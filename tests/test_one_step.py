@@ -105,3 +105,12 @@ def test_parameters_that_are_replaced_are_checked_and_used():
     layer.params["weight_hh_l0"] = np.zeros((12, 12), np.float32)
     layer.params["bias_ih_l0"] = np.full(12, 9, np.float32)
     assert (layer(x)[0] > 0.9).all()
+
+
+@pytest.mark.cuda
+def test_a_layer_that_has_moved_takes_no_array_of_the_host():
+    layer, x = gpurnn.RNN(3, 12, rng=0), sequence(1, 2)
+    layer(x)
+    layer.to("cuda")
+    with pytest.raises(TypeError, match="x: expected a CuPy array"):
+        layer(x)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gpurnn
-from gpurnn.kernels.cpu import threads
+from gpurnn.kernels.cpu import single_step, threads
 from tests.cases import CELLS, Problem, as_parts, as_state, get, make_layer, put, random_numbers
 
 ON = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -31,17 +31,24 @@ def test_steps_are_the_sequence(cell, device):
 def test_threads_share_the_units_of_large_steps(cell, kind, monkeypatch):
     """The bits are those of one thread; cells of two phases stay with one."""
     monkeypatch.setattr(threads, "SMALL", 1)
+    frames, run = [], single_step.run_parallel
+    monkeypatch.setattr(
+        single_step, "run_parallel", lambda f, c: (frames.append(len(c)), run(f, c))
+    )
     problem = Problem(cell, T=3, B=2, I=19, H=67)
     numbers, found = random_numbers(problem), {}
     layer = make_layer(problem, numbers.params)
     layer = layer.reduced(kind) if kind else layer
     before = gpurnn.get_num_threads()
-    for count in (1, 3):
-        gpurnn.set_num_threads(count)
-        stream = layer.stream(batch_size=2)
-        stream.state = as_state(numbers.state)
-        found[count] = [stream.step(step) for step in numbers.x] + [*as_parts(stream.state)]
-    gpurnn.set_num_threads(before)
+    try:
+        for count in (1, 3):
+            gpurnn.set_num_threads(count)
+            stream = layer.stream(batch_size=2)
+            stream.state = as_state(numbers.state)
+            found[count] = [stream.step(step) for step in numbers.x] + [*as_parts(stream.state)]
+    finally:
+        gpurnn.set_num_threads(before)
+    assert frames == ([] if cell == "gru_before" else [3] * problem.T)
     for alone, shared in zip(found[1], found[3], strict=True):
         np.testing.assert_array_equal(shared, alone)
 

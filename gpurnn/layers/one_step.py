@@ -15,7 +15,7 @@ def new_steppers(layer, state, batch):
 def idle_steppers(layer, x):
     """As `new_steppers`, those of an earlier call with an x (1, B, I) like this one, which needs no
     other check then; or None."""
-    if type(x) is not np.ndarray or x.shape[:1] != (1,):
+    if layer.device != "cpu" or type(x) is not np.ndarray or x.shape[:1] != (1,):
         return None
     try:
         shape, steppers = layer._idle_steppers.pop()
@@ -28,7 +28,7 @@ def idle_steppers(layer, x):
 def take_one_step(layer, x, state, steppers):
     """Of x (1, B, I), checked, and the caller's state: the output (1, B, H), and each layer's new
     state (S, B, H). `steppers` are idle ones, or None."""
-    x_shape, batch, finals, number = x.shape, x.shape[1], [], 0
+    x_shape, batch, finals = x.shape, x.shape[1], []
     if steppers is None:
         steppers = new_steppers(layer, state, batch)
     elif state is None:
@@ -36,18 +36,16 @@ def take_one_step(layer, x, state, steppers):
             own.fill(0)
     else:
         given = layer._check_state(state, "state", batch)
-        for own, _ in steppers:
+        for number, (own, _) in enumerate(steppers):
             own[...] = given[:, number]
-            number += 1
-        number = 0
     empty, shape = module_of(layer.device).empty, (1, batch, layer._outputs)
     has_extras = layer.cell.extras
-    for own, step in steppers:
+    for number, (own, step) in enumerate(steppers):
         y = empty(shape, layer.dtype)
         extras = layer._extras(number, 0) if has_extras else ()
         step(layer._weights(number, 0), extras, x, y)
         finals.append(own.copy())
-        x, number = y, number + 1
+        x = y
     # Not on CUDA, where the step may not have been taken yet: the next may be on another stream.
     if layer.device == "cpu":
         layer._idle_steppers.append((x_shape, steppers))

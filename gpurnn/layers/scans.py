@@ -30,7 +30,7 @@ class ScanStack(Recurrent):
     Its gates see the inputs of `window` steps, the last and those before.
     """
 
-    takes_halves = False
+    takes_halves = stacks_at_once = False
 
     def __init__(
         self, cell, input_size, hidden_size, num_layers=1, *, window=1, bidirectional=False,
@@ -55,8 +55,6 @@ class ScanStack(Recurrent):
         if self.bias:
             shapes["bias_ih"] = (rows,)
         return shapes | {kind: (self.hidden_size,) for kind in cell.weights}
-
-    stacks_at_once = False
 
     @cached_property
     def _recurrences(self):

@@ -135,7 +135,7 @@ class Stepper:
     def __call__(self, weights, extras, x, y):
         if weights is not self._last:
             self._take(weights)
-        if self._shared:
+        if len(self._frames) > 1:
             self._share(extras, x, y)
         elif self._takes_more:
             self._kernel(self._frames[0], x, y, as_triples(extras), self._norms_taken)
@@ -151,21 +151,19 @@ class Stepper:
 
     def _take(self, weights):
         """Fill the frames; the weights stay where they are as long as they are the last."""
-        self._last = weights
         if self._takes_more:
             self._norms_taken = self._norms.take(weights, 0)
         arrays = self._as_they_lie(of_products(self._cell, weights))
         w_ih, w_hh, scale_ih = arrays[:3]
         addresses = [a.ctypes.data for a in (*arrays, *self._room)]
         sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size
-        self._held = arrays
         self._frames = [
-            np.array([*bounds, *sizes, *addresses], np.intp) for bounds in self._shares(w_ih, w_hh)
+            np.array([*bounds, *sizes, *addresses], np.intp) for bounds in self._bounds(w_ih, w_hh)
         ]
-        self._shared = len(self._frames) > 1
         self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype)
+        self._last = weights  # when all is ready for them, lest a call that is broken off tell so
 
-    def _shares(self, w_ih, w_hh):
+    def _bounds(self, w_ih, w_hh):
         """Bounds of each thread's units. Those of two phases, and of rows that are normalised as a
         whole, would have to wait for each other."""
         _, history = self._room[:2]
