@@ -180,7 +180,7 @@ def table_of_shapes(options):
 
 def table_of_layers(options):
     """Print how many of `LAYERS` layers run at once, and what they gain."""
-    from gpurnn.kernels.cuda.choosing import choose
+    from gpurnn.kernels.cuda.choosing import choose, seconds_of_launches
     from gpurnn.kernels.cuda.plans import persistent_seconds
 
     print(f"MODELLED µs a step of {LAYERS} layers, forward, float32, {STEPS} steps: one after the")
@@ -199,8 +199,7 @@ def table_of_layers(options):
                     1e6 * persistent_seconds(plans[0], STEPS, device) / STEPS
                     for plans in (one, some)
                 )
-                launches, rest = divmod(LAYERS, some[0].layers)
-                at_once = launches * together + rest * alone
+                at_once = seconds_of_launches(LAYERS, some[0].layers, together, alone)
                 print(f"{device.name:<8}{name:<12}{batch:>4}{hidden:>6}{some[0].layers:>9}"
                       f"{at_once:>7.2f}{LAYERS * alone:>12.2f}")  # fmt: skip
     print()

@@ -75,30 +75,32 @@ def choose(
     if wanted == "stepwise":
         return None
     sizes = cell, hidden, batch, steps, dtype, keep
-    best = None
-    if layers > 1:
-        alone = choose(*sizes, wanted, device, 1, heads)
-        one_by_one = _seconds(alone, sizes, device, heads)
-        least = layers * one_by_one
-    else:
-        stepwise = directions * _seconds(None, sizes, device, heads)
-        least = stepwise if wanted == "auto" else float("inf")
+    one = choose(*sizes, wanted, device, directions, heads) if layers > 1 else None
+    alone = _seconds(one, sizes, device, heads)
+    best, least = None, alone * directions * layers
+    if wanted == "persistent" and layers == 1:
+        least = float("inf")
     for together in _together(directions, layers):
         plans = persistent_plans(*sizes, device, together[0], heads, together[1])
         if plans:
-            seconds = _seconds(plans, sizes, device, heads)
-            if layers > 1:
-                launches, rest = divmod(layers, together[1])
-                seconds = launches * seconds + rest * one_by_one
-            else:
-                seconds *= directions / together[0]
+            launch = _seconds(plans, sizes, device, heads)
+            seconds = seconds_of_launches(
+                directions * layers, together[0] * together[1], launch, alone
+            )
             if seconds <= least:
                 best, least = plans, seconds
     return best
 
 
+def seconds_of_launches(count, at_once, launch, alone):
+    """Of so many directions or layers, of which a launch has some; the rest run alone."""
+    launches, rest = divmod(count, at_once)
+    return launches * launch + rest * alone
+
+
 def _seconds(plans, sizes, device, heads):
-    """Modelled time of one direction, forward and, where the sizes say so, back."""
+    """Modelled time of a launch, or without plans of a stepwise direction, forward and, where the
+    sizes say so, back."""
     cell, hidden, batch, steps, dtype, keep = sizes
     if plans:
         return sum(persistent_seconds(plan, steps, device) for plan in plans if plan)

@@ -15,6 +15,8 @@ def drop(value, seed, k, threshold, scale):
     return value * scale if _random(seed, k) >= threshold else type(scale)(0)
 
 
-def arguments_of(rate, seed, dtype):
-    """(seed, threshold, scale) by which `drop` drops a share `rate` of numbers of a dtype."""
-    return np.uint64(seed), np.uint64(rate * 2**24), working(dtype).type(1 / (1 - rate))
+def arguments_of(rate, seed, dtype, scale=None):
+    """(seed, threshold, scale) by which `drop` drops a share `rate` of numbers of a dtype; the
+    others are divided by 1 - rate, unless there is another scale."""
+    scale = 1 / (1 - rate) if scale is None else scale
+    return np.uint64(seed), np.uint64(rate * 2**24), working(dtype).type(scale)

@@ -6,7 +6,6 @@ import cupy
 import numpy as np
 from numba import types
 
-from ..random import random_24_bits
 from ..specialise import specialise, text_of
 from .device import ELEMENTS, INTEGER, cuda, floats, inlined, working
 from .dropping import arguments_of, drop
@@ -127,22 +126,20 @@ def dropout(x, rate, seed):
 @cache
 def mask_kernel(dtype):
     """The kernel of `random_mask`."""
-    random = inlined(random_24_bits)
 
-    def run(mask, size, threshold, value, seed):
+    def run(mask, size, seed, threshold, value):
         i = cuda.grid(1)
         if i < size:
-            mask[i] = value if random(seed, np.uint64(i)) >= threshold else type(value)(0)
+            mask[i] = drop(type(value)(1), seed, np.uint64(i), threshold, value)
 
     element, pointer = ELEMENTS[np.dtype(dtype)], floats(dtype)
-    signature = (pointer, INTEGER, types.uint64, element, types.uint64)
+    signature = (pointer, INTEGER, types.uint64, types.uint64, element)
     return Kernel(f"random_mask {dtype}", run, signature)
 
 
 def random_mask(shape, rate, value, seed, dtype):
     """An array with a share `rate` of zeros and `value` elsewhere: those that `dropout` keeps."""
     mask = cupy.empty(shape, dtype)
-    threshold, value = np.uint64(rate * 2**24), working(mask.dtype).type(value)
-    kernel = mask_kernel(mask.dtype)
-    kernel(_grid(mask.size), (THREADS, 1, 1), mask, mask.size, threshold, value, np.uint64(seed))
+    kernel, how = mask_kernel(mask.dtype), arguments_of(rate, seed, mask.dtype, value)
+    kernel(_grid(mask.size), (THREADS, 1, 1), mask, mask.size, *how)
     return mask

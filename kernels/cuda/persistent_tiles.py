@@ -17,8 +17,8 @@ def tile_heights(dtype, capability, late=0, tf32=False, layers=1):
 
     Before 9.0 the assembler takes more registers for the same text and spills larger ones, and
     of two-phase cells and of several layers, whose loops hold more, still smaller ones: of several
-    layers in float64 all. Numbers of 16 bits, and float32
-    where `tf32` is allowed, are the tensor cores', which have one height, from 8.0 on.
+    layers in float64 all. Numbers of 16 bits, and float32 where `tf32` is allowed, are the tensor
+    cores', which have one height, from 8.0 on.
     """
     tensor = (persistent_tensor.TILE_ROWS,) if capability >= (8, 0) else ()
     if dtype in HALVES:

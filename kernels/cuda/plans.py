@@ -154,12 +154,13 @@ def plan_of(
 ):  # fmt: skip
     """The plan of these sizes with as few passes as fit, of up to `most_rows`; or None."""
     tiles = Tiles(tile_rows, dtype)
-    products = 2 if layers > 1 else 1  # by which a layer feeds the next is one of the same sizes
-    products *= [
+    products = [
         _product_sizes(count, units, padded(hidden, dtype), tiles, backward)
         for count in (gates - late, late)
         if count
     ]
+    if layers > 1:  # that by which a layer feeds the next has the same sizes
+        products *= 2
     column_tiles, chunks = map(max, zip(*products))
     if parts > min(chunks for _, chunks in products):
         return None
