@@ -84,7 +84,7 @@ def persistent_backward(cell, tile_rows, dtype, layers=1):
     written, which has been at the step before.
     """
     dtype, stacked = np.dtype(dtype), layers > 1
-    own, own_head = own_of(max(layers, 2)), own_head_of(layers)
+    own, own_head = own_of(max(layers, 2)), own_head_of(max(layers, 2))
     tiles = Tiles(tile_rows, dtype)
     function = specialise(backward_of(cell), REPLACEMENTS, inlined)
     load, product = load_units(0, cell.gates, tiles), phase_product(tiles)

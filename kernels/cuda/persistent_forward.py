@@ -98,7 +98,7 @@ def persistent_forward(cell, tile_rows, dtype, layers=1):
     product, feed_product = phase_product(tiles, of_states=True), phase_product(tiles)
     row_words, column_words = tiles.row_words, tiles.column_words
     load, load_both_biases = load_gates(cell.gates, tiles), load_biases(cell.gates)
-    own, own_head = own_of(max(layers, 2)), own_head_of(layers)
+    own, own_head = own_of(max(layers, 2)), own_head_of(max(layers, 2))
     plus_sums = add_sums(cell.gates)
     gates, plus, states = gather(cell.gates), add(cell.gates), gather(cell.states)
     no_gates, no_states = repeat(cell.gates), repeat(cell.states)

@@ -52,19 +52,37 @@ def own_of(count):
     return own
 
 
-of_direction = own_of(2)
+@cache
+def _head(count):
+    """A function (z, heads) -> z % heads, for z below `count` times as many."""
+    if count == 1:
+        return inlined(lambda z, heads: z)
+    others = _head(count - 1)
+
+    @inlined
+    def head(z, heads):
+        return z if z < heads else others(z - heads, heads)
+
+    return head
 
 
-@inlined
-def own_head(heads):
-    """The head, of one of two directions, that the block works on; asked for as `own_of` is."""
-    z = block_z()
-    return z if z < heads else z - heads
+@cache
+def own_head_of(count):
+    """A function heads -> the head that the block works on; asked for as `own_of` is.
+
+    That of layers, which have one head, could be told to be 0: then the compiler would move what
+    follows from it out of the loop over time, and registers would spill.
+    """
+    head = _head(count)
+
+    @inlined
+    def own_head(heads):
+        return head(block_z(), heads)
+
+    return own_head
 
 
-def own_head_of(layers):
-    """The same of so many layers, which have one head."""
-    return own_head if layers == 1 else inlined(lambda heads: 0)
+of_direction, own_head = own_of(2), own_head_of(2)
 
 
 @inlined
