@@ -4,11 +4,10 @@ import threading
 
 import numpy as np
 import pytest
-from numba import njit
 
 import gpurnn
 from gpurnn.kernels.cpu import threads
-from gpurnn.kernels.cpu.team import join
+from gpurnn.kernels.cpu.team import join, team_kernel
 from tests.cases import CELLS, Problem, as_parts, as_state, make_layer, random_numbers
 from tests.test_recurrent import check_against_reference
 
@@ -78,11 +77,12 @@ def test_a_leader_that_fails_leaves_nobody_waiting(team):
     """Followers that have come, and were never let in, go home."""
     team(3)
 
-    @njit(nogil=True)
-    def work(leads, board):
+    @team_kernel("a_leader_that_fails")
+    def work(leads, crew, board):
         if leads:
             raise ValueError("failed")
         join(board, leads)
 
-    with pytest.raises(ValueError, match="failed"):
-        threads.run_team(work, 3, ())
+    for _ in range(20):
+        with pytest.raises(MemoryError):
+            threads.run_team(work, 3, ())

@@ -11,12 +11,12 @@ import numpy as np
 from ..specialise import text_of_cell
 from .backward_passes import cell_backward_pass, gate_backward_pass
 from .blocks import VECTORS
-from .compiling import inlined, kernel
+from .compiling import inlined
 from .dots import add_scaled_rows
 from .normalisation import HIDDEN, normalise_backward
 from .product import multiply_whole_panels
 from .simd import lanes_of
-from .team import close, join, meet, members_of, prepare_next, welcome
+from .team import close, join, meet, members_of, prepare_next, team_kernel, welcome
 from .views import flattened
 
 
@@ -121,9 +121,9 @@ def _two_phase(cell, dtype):
 
 @cache
 def backward_units(cell, dtype):
-    """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
+    """The kernel of a team (see `team`) for this cell and dtype.
 
-    Its arguments: whether the caller leads; the team's board; dy, flat, in which row (t, b) begins
+    Its arguments: the crew and the team's board; dy, flat, in which row (t, b) begins
     at (t B + b) dy_stride + dy_offset; rows and counts as in forward; w (G H, H) as it lies; wh and
     wq, its early and late gates packed, or nothing if w is to be used; extras; `norm`, as in
     `backward`; history and tape; dxg, dhg and dweights, to be written; carry (S, B, H'') and dgated
@@ -135,9 +135,9 @@ def backward_units(cell, dtype):
     step = (_two_phase if cell.late else _one_phase)(cell, dtype)
     meetings = 2 if cell.late else 1
 
-    @kernel(f"backward_units {text_of_cell(cell)} {dtype}")
+    @team_kernel(f"backward_units {text_of_cell(cell)} {dtype}")
     def backward(
-        leads, board, dy, dy_offset, dy_stride, rows, counts, w, wh, wq, extras, norm, history,
+        leads, crew, board, dy, dy_offset, dy_stride, rows, counts, w, wh, wq, extras, norm, history,
         tape, dxg, dhg, dweights, carry, dgated, carried, dstate, reverse,
     ):  # fmt: skip
         steps, batch, _, padded = dxg.shape
@@ -147,11 +147,11 @@ def backward_units(cell, dtype):
                 for r in range(batch):
                     for j in range(width):
                         carry[s, r, j] = dstate[s, rows[r], j] if j < hidden else 0
+        carry_offsets, offsets = np.arange(batch) * width, np.empty(batch, np.intp)
         member, s0 = join(board, leads)
         if s0 < 0:
             return
         w_flat, carry_flat, dgated_flat = flattened(w), flattened(carry), flattened(dgated)
-        carry_offsets, offsets = np.arange(batch) * width, np.empty(batch, np.intp)
         members_before, disturbed = np.intp(1 if leads else 0), False
         groups = width // across
         for s in range(s0, steps):
@@ -163,7 +163,7 @@ def backward_units(cell, dtype):
                 return
             if leads:
                 welcome(board, s, members_before, members)
-                prepare_next(board, s, disturbed)
+                prepare_next(crew, board, s, disturbed)
             members_before = members
             begin = groups * member // members * across
             end = min(groups * (member + 1) // members * across, padded)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..specialise import text_of_cell
 from .blocks import VECTORS
-from .compiling import inlined, kernel
+from .compiling import inlined, part
 from .forward import list_rows, vectors_together
 from .normalisation import HIDDEN, INPUTS, normalise
 from .packing import pack_columns
@@ -19,7 +19,18 @@ from .passes import cell_pass, gate_pass
 from .product import multiply_whole_panels
 from .short_dots import dot_inputs, inputs_for
 from .simd import REGISTER_BYTES, lanes_of, load_part, store
-from .team import close, join, meet, members_of, prepare_next, welcome
+from .team import (
+    await_pieces,
+    close,
+    hand_in,
+    join,
+    meet,
+    members_of,
+    prepare_next,
+    take_piece,
+    team_kernel,
+    welcome,
+)
 from .views import flattened
 
 
@@ -137,45 +148,50 @@ def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
         ends[0, r], ends[1, r] = (length % slots, 0) if reverse else (0, length % slots)
 
 
-@kernel("multiply_first_inputs")
-def multiply_first_inputs(x, rows, counts, w, starts, bias, numbers, first, last, xg, reverse):
-    """The products of a first block of steps' inputs with the panels first .. last - 1.
-
-    Each panel is packed, as `pack_columns` does from the other arguments, and used while it is in
-    the cache. The products take the place in xg where `forward_units` wants them; for x, rows,
-    counts and `reverse` see there.
-    """
+@part
+def _multiply_first_inputs(
+    board, x, rows, counts, wx, to_pack, panels, xg, reverse
+):
+    """The products of the first block of steps' inputs, panel by panel, by all who have come."""
+    w, starts, bias, numbers = to_pack
     steps, batch, width = x.shape
     block, pitch = xg.shape
     row_numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
+    across = VECTORS * (REGISTER_BYTES // x.itemsize)
+    packed, own = wx.size > 0, np.empty((1, width + 1, across), x.dtype)
+    xg_offsets = np.arange(block) * pitch
     listed = list_rows(
         0, block // batch, steps, reverse, rows, counts, batch, width, row_numbers, offsets
     )
-    across = VECTORS * (REGISTER_BYTES // x.itemsize)
-    panel, xg_offsets = np.empty((1, width + 1, across), x.dtype), np.arange(block) * pitch
-    for p in range(first, last):
+    while True:
+        p = take_piece(board, panels)
+        if p < 0:
+            return
         begin, end = p * across, (p + 1) * across
-        pack_columns(w, starts[begin:end], bias, numbers[begin:end], panel)
+        if not packed:  # used while it is in the cache
+            pack_columns(w, starts[begin:end], bias, numbers[begin:end], own)
+        first = p if packed else np.intp(0)
         multiply_whole_panels(
-            flattened(x), offsets, listed, np.intp(1), width, panel, np.intp(0), np.intp(1),
-            flattened(xg)[begin:], xg_offsets, np.bool_(False),
+            flattened(x), offsets, listed, np.intp(1), width, wx if packed else own, first,
+            first + 1, flattened(xg)[begin:], xg_offsets, np.bool_(False),
         )  # fmt: skip
+        hand_in(board)
 
 
 @cache
 def forward_units(cell, dtype):
-    """The kernel for this cell and dtype, to be called by each member of a team (see `team`).
+    """The kernel of a team (see `team`) for this cell and dtype.
 
-    Its arguments: whether the caller leads; the team's board; x (T, B, I); `rows`, the sequences by
-    falling length; `counts` (T,), how many of them reach step t; weights as they lie, the scales of
-    their rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they
-    are to be used as they lie; state and final (S, B, H), the states before and after all steps,
-    which may be one array; extras; `norms`, see `normalisation`; history; xg, room for the products
-    of a block of steps' inputs (steps B, G H' and more); of how many steps they are `multiplied`
-    already, none or those of the first block; y, flat, in which row (t, b) begins at
-    (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences; whether to keep the
-    former; whether time runs backwards. A normalised cell's team has one member, who has all
-    products of a row.
+    Its arguments: the crew and the team's board; x (T, B, I); `rows`, the sequences by falling
+    length; `counts` (T,), how many of them reach step t; weights as they lie, the scales of their
+    rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they are to
+    be used as they lie; how many `panels` of products with inputs to make before the loop, none or
+    all, of wx, or else packed one by one from what is `to_pack` (as `pack_columns` takes it); state
+    and final (S, B, H), the states before and after all steps, which may be one array; extras;
+    `norms`, see `normalisation`; history; xg, room for the products of a block of steps' inputs
+    (steps B, G H' and more); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset;
+    tape, gated; kept, room for B sequences; whether to keep the former; whether time runs
+    backwards. A normalised cell's team has one member, who has all products of a row.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
     step = (two_phase if cell.late else one_phase)(cell, dtype)
@@ -184,17 +200,25 @@ def forward_units(cell, dtype):
     panels_together = gate_count * together // VECTORS
     meetings = 2 if cell.late else 1
 
-    @kernel(f"forward_units {text_of_cell(cell)} {dtype}")
+    @team_kernel(f"forward_units {text_of_cell(cell)} {dtype}")
     def forward(
-        leads, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, state, final,
-        extras, norms, history, xg, multiplied, y, y_offset, y_stride, tape, gated, kept, keep,
-        reverse,
+        leads, crew, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, panels,
+        to_pack, state, final, extras, norms, history, xg, y, y_offset, y_stride, tape, gated, kept,
+        keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
-        hidden = final.shape[2]
+        hidden, x_stride, block = final.shape[2], xg.shape[1], xg.shape[0] // batch
         ends = np.empty((2, batch), np.intp)
+        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
+        offsets = np.empty(batch, np.intp)
+        xg_offsets = np.arange(block * batch) * x_stride
+        hg = np.empty(batch * gate_count * padded, x.dtype)
+        hg_offsets = np.arange(batch) * (gate_count * padded)
+        if panels:
+            _multiply_first_inputs(board, x, rows, counts, wx, to_pack, panels, xg, reverse)
         if leads:
+            await_pieces(board, panels)
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)
             for s in range(states):
                 for r in range(batch):
@@ -205,14 +229,8 @@ def forward_units(cell, dtype):
         if s0 < 0:
             return
         xg_flat, x_flat = flattened(xg), flattened(x)
-        block = xg.shape[0] // batch
         groups = (padded // lanes + together - 1) // together
-        x_stride = xg.shape[1]
-        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
-        offsets = np.empty(batch, np.intp)
-        xg_offsets = np.arange(block * batch) * x_stride
-        hg = np.empty(batch * gate_count * padded, x.dtype)
-        hg_offsets = np.arange(batch) * (gate_count * padded)
+        multiplied = block if panels else np.intp(0)
         members_before, used, disturbed = np.intp(1), np.intp(0), False
         for s in range(s0, steps):
             members = members_of(board, s)
@@ -220,7 +238,7 @@ def forward_units(cell, dtype):
                 return
             if leads:
                 welcome(board, s, members_before, members)
-                prepare_next(board, s, disturbed)
+                prepare_next(crew, board, s, disturbed)
                 members_before = members
             group, next_group = groups * member // members, groups * (member + 1) // members
             begin, end = group * together * lanes, min(next_group * together * lanes, padded)

@@ -9,7 +9,7 @@ from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
 from .forward import forward_rows, input_block_rows
-from .forward_units import forward_units, multiply_first_inputs
+from .forward_units import forward_units
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
 from .packing import panel_width
@@ -154,43 +154,31 @@ class Recurrence:
         steps, batch = x.shape[:2]
         block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(x.shape[2]))
         block = min(steps, max(1, block_rows // batch))
-        xg, multiplied = np.empty((block * batch, self._gates_width), self.dtype), 0
+        xg = np.empty((block * batch, self._gates_width), self.dtype)
         final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
         ((rows, counts),) = spread(lengths, steps, batch, 1)
-        wx, members = self._no_panels, self._team(steps, batch)
+        wx, panels, to_pack = self._no_panels, 0, self._order.nothing_to_pack
         if steps * batch >= WORTH_PACKING:
             floats = weights
             if isinstance(weights, ReducedWeights):
                 floats = weights.expanded_for_inputs()
-            if not self.cell.normalised:
-                # Before the loop: in its first step the leader is alone.
-                multiplied = block
-                self._multiply_first_inputs(floats, x, rows, counts, xg, reverse, members)
-            if steps > multiplied:
+            # Before the loop: in its first step the leader is alone.
+            panels = 0 if self.cell.normalised else self._gates_width // panel_width(self.dtype)
+            if steps > block or not panels:
                 wx = self._order.input_panels(floats)
+            else:
+                to_pack = self._order.input_columns(floats)
         run_team(
-            self._forward_units, members,
+            self._forward_units, self._team(steps, batch),
             (
-                x, rows, counts, *self._as_they_lie(weights), wx, np.ascontiguousarray(state),
-                final, as_triples(extras), norms, history, xg, multiplied, y.reshape(-1), column,
-                y.shape[2], saved, gated,
+                x, rows, counts, *self._as_they_lie(weights), wx, panels, to_pack,
+                np.ascontiguousarray(state), final, as_triples(extras), norms, history, xg,
+                y.reshape(-1), column, y.shape[2], saved, gated,
                 np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
             ),
         )  # fmt: skip
         give_back(wx)
         return final
-
-    def _multiply_first_inputs(self, weights, x, rows, counts, xg, reverse, members):
-        panels, work = self._gates_width // panel_width(self.dtype), 2 * xg.size * x.shape[2]
-        threads = min(members, shares(work))
-        columns = self._order.input_columns(weights)
-        run_parallel(
-            multiply_first_inputs,
-            [
-                (x, rows, counts, *columns, *bounds, xg, reverse)
-                for bounds in split(panels, threads)
-            ],
-        )
 
     def _run_rows(
         self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,

@@ -2,146 +2,101 @@
 
 The calling thread leads: it begins at once and alone. The others are admitted, at a step's
 beginning, when they have come; one that never comes is not missed, so that no number of busy
-or missing threads can block the loop. Between steps the members meet. Who waits, spins for some
-microseconds and then yields its core to whoever wants it, be it the member that is waited for.
-If a wait is so long that others must be using that one's core, the leader sends the followers
-home and goes on alone.
+or missing threads can block the loop. Between steps the members meet. If a wait is so long that
+others must be using that one's core, the leader sends the followers home and goes on alone.
+
+Followers are workers that look for work (see `crew`): the leader's kernel calls them. What comes
+before the loop is done in pieces, each by who comes first.
 
 The members speak through an array of 64-bit integers (see `new_board`), with a cache line
-for each, read and written by atomic instructions.
+for each.
 """
 
-import ctypes
-import os
-import platform
-
-import llvmlite.binding as llvm
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from .compiling import inlined
+from .compiling import inlined, kernel, part
+from .crew import address_of_call, call_by_address, finish, post
+from .waiting import FOREVER, LINE, count_up, look_for, read, wait, write
 
-LINE = 16  # integers from one member's line to the next: neighbouring lines are fetched in pairs
-SPINS = 500  # some ten microseconds
 PATIENCE = 2000  # spins and yields: a millisecond or less
-_FOREVER = 1 << 62
-_ARRIVED, _CLOSED, _MEMBERS = 0, LINE, 2 * LINE
+_ARRIVED, _CLOSED, _TAKEN, _READY, _MEMBERS = (n * LINE for n in range(5))
 # Of a member's line: the last meeting it has come to; the leader's also says how many share the
 # next even and odd step; a follower's, one more than the step from which it takes part.
 _MET, _SHARING, _FROM = 0, 1, 3
-
-_YIELD = "gpurnn_yield_core"
-
-
-def _register_yield():
-    if os.name == "nt":
-        function = ctypes.windll.kernel32.SwitchToThread
-    else:
-        function = ctypes.CDLL(None).sched_yield
-    llvm.add_symbol(_YIELD, ctypes.cast(function, ctypes.c_void_p).value)
+# Of these lines the leader, for itself, has: in the one after its own and each worker's number,
+# that of the worker's call; in its own, how many it has called and may call, and what to call.
+_CALL, _CALLED, _MOST, _FUNCTION, _FRAME = 8, 8, 9, 10, 11
 
 
-_register_yield()
-# LLVM's intrinsic by which a core is told that its thread only waits, and its operands.
-_PAUSES = dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause", ())) | dict.fromkeys(
-    ("aarch64", "arm64"), ("llvm.aarch64.hint", (1,))
-)
+def new_board(members, workers):
+    """The integers through which up to `members` threads work together on one time loop.
 
-
-def new_board(members):
-    """The integers through which up to `members` threads work together on one time loop."""
-    board = np.zeros(_MEMBERS + members * LINE, np.int64)
+    `workers` is the number of those that the leader may call.
+    """
+    board = np.zeros(_MEMBERS + (1 + workers) * LINE, np.int64)
     board[_MEMBERS + _SHARING] = 1  # step 0 is the leader's alone
+    board[_MEMBERS + _MOST] = members - 1
     return board
 
 
-def _place(context, builder, sig, args):
-    data = context.make_array(sig.args[0])(context, builder, args[0]).data
-    return builder.gep(data, [args[1]])
+def team_kernel(identity):
+    """Decorate a function (leads, crew, board, ...) that all members of a team call.
 
+    What Python calls is the leader: (crew, board, ...), see `threads.run_team`.
+    """
 
-@intrinsic
-def _read(typingctx, board, at):
-    """What others had written there, and all that they wrote before."""
+    def decorate(function):
+        member = part(function)
 
-    def codegen(context, builder, sig, args):
-        return builder.load_atomic(_place(context, builder, sig, args), "acquire", 8)
+        @kernel(identity)
+        def lead(crew, board, *arguments):
+            function, frame = address_of_call(member, (crew, board, *arguments))
+            board[_MEMBERS + _FUNCTION], board[_MEMBERS + _FRAME] = function, frame
+            call_followers(crew, board)
+            failed = call_by_address(function, frame, True)
+            if read(board, _CLOSED) == 0:
+                close(board, False)
+            for worker in range(crew.size // LINE):
+                finish(crew, worker, board[_MEMBERS + (1 + worker) * LINE + _CALL])
+            if failed:
+                raise MemoryError
 
-    return types.int64(board, types.intp), codegen
+        return lead
 
-
-@intrinsic
-def write(typingctx, board, at, value):
-    """Let others read `value`, and all that was written before."""
-
-    def codegen(context, builder, sig, args):
-        builder.store_atomic(args[2], _place(context, builder, sig, args), "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(board, types.intp, types.int64), codegen
-
-
-@intrinsic
-def _count(typingctx, board, at):
-    """Add 1 there; returns the new value."""
-
-    def codegen(context, builder, sig, args):
-        one = ir.Constant(ir.IntType(64), 1)
-        old = builder.atomic_rmw("add", _place(context, builder, sig, args), one, "seq_cst")
-        return builder.add(old, one)
-
-    return types.int64(board, types.intp), codegen
-
-
-def _call(builder, name, result, operands):
-    signature = ir.FunctionType(result, [operand.type for operand in operands])
-    function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
-    builder.call(function, operands)
-
-
-@intrinsic
-def _pause(typingctx):
-    """Tell the core that this thread only waits."""
-
-    def codegen(context, builder, sig, args):
-        if platform.machine() in _PAUSES:
-            name, operands = _PAUSES[platform.machine()]
-            numbers = [ir.Constant(ir.IntType(32), n) for n in operands]
-            _call(builder, name, ir.VoidType(), numbers)
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
-def _yield_core(typingctx):
-    """Let another thread have the core, if one wants it."""
-
-    def codegen(context, builder, sig, args):
-        _call(builder, _YIELD, ir.IntType(32), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+    return decorate
 
 
 @inlined
-def _wait(spins):
-    if spins < SPINS:
-        _pause()
-    else:
-        _yield_core()
+def call_followers(crew, board):
+    """By the leader: call workers that look for work, as many as may follow."""
+    for worker in range(crew.size // LINE):
+        if board[_MEMBERS + _CALLED] >= board[_MEMBERS + _MOST]:
+            return
+        place = _MEMBERS + (1 + worker) * LINE + _CALL
+        if board[place] == 0:
+            number = post(crew, worker, board[_MEMBERS + _FUNCTION], board[_MEMBERS + _FRAME])
+            if number > 0:
+                board[place] = number
+                board[_MEMBERS + _CALLED] += 1
 
 
 @inlined
-def look_for(board, at, number, most):
-    """Look until `number` or more is written there, but only so often; returns how often."""
-    looks = 0
-    while looks < most and _read(board, at) < number:
-        _wait(looks)
-        looks += 1
-    return looks
+def take_piece(board, pieces):
+    """The number of a piece of work that nobody has taken; -1 if there is none left."""
+    piece = count_up(board, _TAKEN) - 1
+    return np.intp(piece) if piece < pieces else np.intp(-1)
+
+
+@inlined
+def hand_in(board):
+    """Tell that the piece taken last is done."""
+    count_up(board, _READY)
+
+
+@inlined
+def await_pieces(board, pieces):
+    """Return when all are done."""
+    look_for(board, _READY, pieces, FOREVER)
 
 
 @inlined
@@ -152,32 +107,36 @@ def join(board, leads):
     """
     if leads:
         return np.intp(0), np.intp(0)
-    member = np.intp(_count(board, _ARRIVED))
+    member = np.intp(count_up(board, _ARRIVED))
     line, spins = _MEMBERS + member * LINE, 0
     while True:
-        first = np.intp(_read(board, line + _FROM))
+        first = np.intp(read(board, line + _FROM))
         if first > 0:
             return member, first - 1
-        if _read(board, _CLOSED) > 0:
+        if read(board, _CLOSED) > 0:
             return member, np.intp(-1)
-        _wait(spins)
+        wait(spins)
         spins += 1
 
 
 @inlined
 def members_of(board, step):
     """How many members share this step; the same for all of them, and only these go on."""
-    return np.intp(_read(board, _MEMBERS + _SHARING + step % 2))
+    return np.intp(read(board, _MEMBERS + _SHARING + step % 2))
 
 
 @inlined
-def prepare_next(board, step, disturbed):
+def prepare_next(crew, board, step, disturbed):
     """By the leader, in this step: let those who have come meanwhile share the next.
 
     Or, if the team was `disturbed`, nobody.
     """
-    members = 1 if disturbed else 1 + _read(board, _ARRIVED)
-    write(board, _MEMBERS + _SHARING + (step + 1) % 2, members)
+    if not disturbed:
+        call_followers(crew, board)
+    members = 1 if disturbed else 1 + read(board, _ARRIVED)
+    place = _MEMBERS + _SHARING + (step + 1) % 2
+    if board[place] != members:  # else nobody need fetch this line anew
+        write(board, place, members)
 
 
 @inlined
@@ -196,7 +155,7 @@ def meet(board, member, members, number):
     write(board, _MEMBERS + member * LINE + _MET, number)
     long = False
     for other in range(members):
-        looks = look_for(board, _MEMBERS + other * LINE + _MET, number, _FOREVER)
+        looks = look_for(board, _MEMBERS + other * LINE + _MET, number, FOREVER)
         long = long or looks > PATIENCE
     return long
 
@@ -205,11 +164,6 @@ def meet(board, member, members, number):
 def close(board, disturbed):
     """By the leader, at the end or when the team is disturbed: nobody else need begin."""
     write(board, _CLOSED, 2 if disturbed else 1)
-
-
-def close_to_newcomers(board):
-    """From Python: as `close`, where the leader may have failed before it came to that."""
-    board[_CLOSED] = max(board[_CLOSED], 1)
 
 
 def was_disturbed(board):

@@ -10,7 +10,9 @@ import os
 import threading
 import time
 
-from .team import close_to_newcomers, new_board, was_disturbed
+from .crew import NOBODY
+from .team import new_board, was_disturbed
+from .waiting import LINE
 from .workers import Workers
 
 SMALL = 3_000_000  # operations of products, some 40 us: less is done before another thread helps
@@ -19,7 +21,6 @@ STEP_WORTH_SHARING = 18_000  # multiplications in a step: less costs less than t
 LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
 REST = 0.002  # seconds for which no team forms, once others have wanted the cores
 LONGEST_REST = 0.1  # it doubles each time that they still do
-ALONE = new_board(1)  # for teams of one: nothing ever changes on it
 
 
 def _available_cores():
@@ -94,14 +95,13 @@ def team_size(steps, multiplications, meetings):
     return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
 
 
-def _give(function, calls):
-    """What `Workers.give` does, with workers that may have to be hired first."""
+def _hired():
+    """The pool; to be called, and used, under the lock: workers that are dismissed meanwhile take
+    no more calls."""
     global _workers
-    with _lock:
-        if _workers is None:
-            _workers = Workers(_count - 1)
-        # Given under the lock: workers that are dismissed meanwhile take no more calls.
-        return _workers.give(function, calls)
+    if _workers is None:
+        _workers = Workers(_count - 1)
+    return _workers
 
 
 def run_parallel(function, calls):
@@ -112,7 +112,8 @@ def run_parallel(function, calls):
     if len(calls) == 1:
         function(*calls[0])
         return
-    given = _give(function, calls[1:])
+    with _lock:
+        given = _hired().give(function, calls[1:])
     try:
         function(*calls[0])
         for arguments in calls[1 + len(given) :]:
@@ -142,28 +143,25 @@ def run_side_by_side(function, arguments):
 
 
 def run_team(function, members, arguments):
-    """Call `function` in up to `members` threads that work together, with a board between them.
+    """Call a `team_kernel` in up to `members` threads that work together.
 
-    Its first arguments are whether it leads, and the board; see `team`. The leader does not
-    need the others: those that have not begun when it is done never will.
+    The leader, this one, does not need the others: those that have not begun when it is done never
+    will.
     """
     if members == 1:
-        function(True, ALONE, *arguments)
+        function(NOBODY, new_board(1, 0), *arguments)
         return
-    board = new_board(members)
-    others = _give(function, [(False, board, *arguments)] * (members - 1))
-    try:
-        function(True, board, *arguments)
-    finally:
-        close_to_newcomers(board)
-        for other in others:
-            other.finish(cancel=True)
-        global _rest, _rest_until
-        if was_disturbed(board):
-            _rest_until = time.monotonic() + _rest
-            _rest = min(2 * _rest, LONGEST_REST)
-        else:
-            _rest = REST
+    with _lock:
+        workers = _hired()
+        workers.rouse(members - 1)
+    board = new_board(members, workers.crew.size // LINE)
+    function(workers.crew, board, *arguments)
+    global _rest, _rest_until
+    if was_disturbed(board):
+        _rest_until = time.monotonic() + _rest
+        _rest = min(2 * _rest, LONGEST_REST)
+    else:
+        _rest = REST
 
 
 def shared(total, parts):

@@ -61,6 +61,7 @@ class WeightOrder:
             _Rows(_by_vectors(some, lanes)) for some in (rows, rows[:early], rows[early:])
         )
         self._no_bias, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
+        self.nothing_to_pack = self._no_bias, self._no_rows, self._no_bias, self._no_rows
 
     def _to_pack(self, w, rows, bias):
         bias, numbers = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)

@@ -12,21 +12,22 @@ import threading
 import numpy as np
 
 from .compiling import kernel
+from .crew import look_for_work, new_crew, who_looks
 from .placement import Placement
-from .team import look_for, write
+from .waiting import LINE, look_for, write
 
 _LOOKS = 700  # before sleep: some 100 microseconds
-_CALLED, _DONE = 0, 16  # of a worker's board, a cache line each: the number of its last call
+_CALLED, _DONE = 0, LINE  # of a worker's board, a cache line each: the number of its last call
 
 # Both run without the GIL, and what wakes the other is written without it: to find it taken means
 # to sleep.
 
 
 @kernel("await_call")
-def _await_call(board, number):
-    """Tell that call `number` was made; wait a little for the next."""
+def _await_call(board, number, crew, worker):
+    """Tell that call `number` was made; wait a little for the next, or for others' work."""
     write(board, _DONE, number)
-    look_for(board, _CALLED, number + 1, _LOOKS)
+    look_for_work(crew, worker, board, _CALLED, number + 1, _LOOKS)
 
 
 @kernel("await_end")
@@ -79,9 +80,13 @@ class Call:
             raise self._error
 
 
+def _do_nothing():
+    pass
+
+
 class _Worker:
-    def __init__(self, workers):
-        self._workers, self._number = workers, 0
+    def __init__(self, workers, place):
+        self._workers, self.place, self._number = workers, place, 0
         self._board, self._call = np.zeros(_DONE + 1, np.int64), None
         self._called = _thread.allocate_lock()
         self._called.acquire()
@@ -103,7 +108,7 @@ class _Worker:
         self._workers.placement.register()
         number, stays = 0, True
         while stays:
-            _await_call(self._board, number)
+            _await_call(self._board, number, self._workers.crew, self.place)
             self._called.acquire()
             number += 1
             call, self._call = self._call, None
@@ -118,7 +123,7 @@ class Workers:
     """Up to `most` threads, which are started when there is something for them to do."""
 
     def __init__(self, most):
-        self.placement = Placement()
+        self.placement, self.crew = Placement(), new_crew(most)
         self._lock, self._idle, self._to_come = threading.Lock(), [], most
 
     def give(self, function, calls):
@@ -134,11 +139,28 @@ class Workers:
             worker.call()
         return prepared
 
+    def rouse(self, wanted):
+        """Let so many workers look for work without the GIL, as far as there are any."""
+        looks = who_looks(self.crew)
+        missing = wanted - np.count_nonzero(looks)
+        if missing > 0:
+            with self._lock:
+                asleep = [worker for worker in self._idle if not looks[worker.place]][:missing]
+                for worker in asleep:
+                    self._idle.remove(worker)
+                asleep += [self._hire() for _ in range(min(missing - len(asleep), self._to_come))]
+            for worker in asleep:
+                worker.prepare(_do_nothing, ())
+                worker.call()
+        self.placement.avoid_this_core()
+
     def _free(self):
-        if self._idle:
-            return self._idle.pop()  # the last that was busy, which may not sleep yet
+        # The last that was busy, which may not sleep yet.
+        return self._idle.pop() if self._idle else self._hire()
+
+    def _hire(self):
         self._to_come -= 1
-        return _Worker(self)
+        return _Worker(self, self._to_come)
 
     def take_back(self, worker):
         """By a worker that has made its call: whether there may be more for it."""

@@ -26,15 +26,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def aligned_copy(a):
-    """A contiguous copy of an array that begins with a cache line.
+def aligned_empty(shape, dtype):
+    """As `numpy.empty`, but the array begins with a cache line.
 
     NumPy's own begin anywhere; a vector that lies across two lines takes two accesses, and a
     product of few rows with such weights up to a third more time.
     """
-    raw = np.empty(a.nbytes + _LINE_BYTES, np.uint8)
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + _LINE_BYTES, np.uint8)
     start = -raw.ctypes.data % _LINE_BYTES
-    copy = raw[start : start + a.nbytes].view(a.dtype).reshape(a.shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned_copy(a):
+    """A contiguous copy of an array, as `aligned_empty` has them."""
+    copy = aligned_empty(a.shape, a.dtype)
     copy[...] = a
     return copy
 
@@ -47,7 +53,7 @@ def take(shape, dtype):
     global _kept_bytes
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST_BYTES:
-        return np.empty(shape, dtype)
+        return aligned_empty(shape, dtype)
     with _lock:
         raw = _free[size].pop() if _free[size] else None
         if raw is not None:
