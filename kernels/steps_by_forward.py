@@ -4,7 +4,7 @@
 class StepsByForward:
     """A `stepper` by `forward`, for both devices."""
 
-    def stepper(self, state):
+    def stepper(self, state, steps=1):
         """As `Recurrence.stepper`."""
 
         def step(weights, extras, x, y):

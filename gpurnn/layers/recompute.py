@@ -29,8 +29,8 @@ class RecomputedRecurrence:
     def __init__(self, recurrence, every):
         self._recurrence, self._every = recurrence, every
 
-    def stepper(self, state):
-        return self._recurrence.stepper(state)
+    def stepper(self, state, steps=1):
+        return self._recurrence.stepper(state, steps)
 
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         if not keep:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from ..arrays import check_array, check_ends, check_heads, check_size, module_of, to_device
 from .layer_calls import StackCall
-from .one_step import idle_steppers, take_one_step
+from .quick_calls import idle_steppers, is_quick, quick_call
 from .recurrences import Recurrences
 from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
@@ -134,10 +134,10 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             steppers = idle_steppers(self, x)
         if steppers is None:
             x, lengths = self._check_input(x, lengths)
-            if len(x) > 1 or self.bidirectional:
+            if lengths is not None or not is_quick(self, x.shape):
                 return self._run(x, lengths, state, keep=False)[:2]
             steppers = idle_steppers(self, x)
-        y, finals = take_one_step(self, x, state, steppers)
+        y, finals = quick_call(self, x, state, steppers)
         return self._outward(y), self._state_of(finals)
 
     def forward(self, x, state=None, lengths=None):
@@ -180,7 +180,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
 
     @cached_property
     def _idle_steppers(self):
-        """Of `take_one_step`: as many as calls were under way at once."""
+        """Of `quick_call`: as many as calls were under way at once."""
         return []
 
     def __getstate__(self):

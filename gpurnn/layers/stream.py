@@ -1,7 +1,7 @@
 """One step at a time, as fast as it can be: for audio, control, text as it is typed."""
 
 from ..arrays import check_array, check_size, module_of
-from .one_step import new_steppers
+from .quick_calls import new_steppers
 
 
 class Stream:

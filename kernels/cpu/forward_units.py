@@ -150,10 +150,9 @@ def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
 
 @part
 def _multiply_first_inputs(
-    board, x, rows, counts, wx, to_pack, panels, xg, reverse
+    board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg, reverse
 ):
     """The products of the first block of steps' inputs, panel by panel, by all who have come."""
-    w, starts, bias, numbers = to_pack
     steps, batch, width = x.shape
     block, pitch = xg.shape
     row_numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
@@ -186,7 +185,7 @@ def forward_units(cell, dtype):
     length; `counts` (T,), how many of them reach step t; weights as they lie, the scales of their
     rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they are to
     be used as they lie; how many `panels` of products with inputs to make before the loop, none or
-    all, of wx, or else packed one by one from what is `to_pack` (as `pack_columns` takes it); state
+    all, of wx, or else of what `pack_columns` packs of w, starts, bias and numbers; state
     and final (S, B, H), the states before and after all steps, which may be one array; extras;
     `norms`, see `normalisation`; history; xg, room for the products of a block of steps' inputs
     (steps B, G H' and more); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset;
@@ -203,7 +202,7 @@ def forward_units(cell, dtype):
     @team_kernel(f"forward_units {text_of_cell(cell)} {dtype}")
     def forward(
         leads, crew, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, panels,
-        to_pack, state, final, extras, norms, history, xg, y, y_offset, y_stride, tape, gated, kept,
+        w, starts, bias, numbers, state, final, extras, norms, history, xg, y, y_offset, y_stride, tape, gated, kept,
         keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
@@ -216,7 +215,9 @@ def forward_units(cell, dtype):
         hg = np.empty(batch * gate_count * padded, x.dtype)
         hg_offsets = np.arange(batch) * (gate_count * padded)
         if panels:
-            _multiply_first_inputs(board, x, rows, counts, wx, to_pack, panels, xg, reverse)
+            _multiply_first_inputs(
+                board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg, reverse
+            )
         if leads:
             await_pieces(board, panels)
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)

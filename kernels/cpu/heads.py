@@ -34,10 +34,10 @@ class HeadedRecurrence:
             tapes.append(tape)
         return np.concatenate(finals, axis=2), tapes if keep else None
 
-    def stepper(self, state):
+    def stepper(self, state, steps=1):
         own_states = [np.empty_like(state[..., units], order="C") for units in self._units]
-        steps = [self._of_head.stepper(own) for own in own_states]
-        own_y = np.empty((1, state.shape[1], self._size), state.dtype)
+        steps = [self._of_head.stepper(own, steps) for own in own_states]
+        own_y = np.empty((steps, state.shape[1], self._size), state.dtype)
 
         def step(weights, extras, x, y):
             weights = self._by_head(weights)

@@ -8,8 +8,8 @@ import numpy as np
 from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
-from .forward import forward_rows, input_block_rows
-from .forward_units import forward_units
+from .few_sequences import FewSequences, SequenceStepper, team_for
+from .forward import forward_rows
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
 from .packing import panel_width
@@ -17,15 +17,13 @@ from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
 from .sharing import FEW, spread
 from .single_step import Stepper
-from .threads import run_parallel, run_team, shares, split, team_size
+from .threads import run_parallel, run_team, shares
 from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
 
-WORTH_PACKING = 16  # rows of inputs for which their weights are
 STEPS_WORTH_PACKING = 24  # for so many the way back packs recurrent weights of several sequences,
 BYTES_WORTH_PACKING = 3 << 19  # or of one if they are more than a second-level cache holds
-LEAST_BLOCK_ROWS = 128  # of few sequences' inputs multiplied at once: most need no second block
 
 
 @dataclass
@@ -63,23 +61,16 @@ class Recurrence:
         self._apart = cell.apart or cell.normalised
         self._products = ProductsOfAllSteps(cell, self._order)
         self._norms = Norms(cell, hidden_size, self.padded, self.dtype)
-        self._nothing = np.empty(0, dtype)
-        self._no_bias = np.zeros(cell.gates * hidden_size, dtype)
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
         self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
         width = panel_width(dtype)
         self._panels_width = -(-self.padded // width) * width
-        self._gates_width = -(-cell.gates * self.padded // width) * width
 
     # The kernels are found by the whole of a cell's text: once is enough.
 
     @cached_property
     def _forward_rows(self):
         return forward_rows(self.cell, self.dtype)
-
-    @cached_property
-    def _forward_units(self):
-        return forward_units(self.cell, self.dtype)
 
     @cached_property
     def _backward_rows(self):
@@ -93,12 +84,6 @@ class Recurrence:
         valid = steps * batch if lengths is None else int(lengths.sum())
         work = 2 * valid * self.cell.gates * self.hidden * (self.hidden + self.inputs)
         return min(batch, shares(work))
-
-    def _team(self, steps, batch):
-        if self.cell.normalised:
-            return 1
-        multiplied = batch * self.cell.gates * self.hidden * self.hidden
-        return team_size(steps, multiplied, 2 if self.cell.late else 1)
 
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
@@ -130,54 +115,25 @@ class Recurrence:
         )  # fmt: skip
         return final, Tape(extras, x, lengths, reverse, history, saved, gated, norms)
 
-    def stepper(self, state):
-        """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
+    def stepper(self, state, steps=1):
+        """A function (weights, extras, x (T, B, I), y (T, B, H)) that steps on from `state`.
 
-        It writes y, and the new state (S, B, H) in place of the old.
+        It takes so many steps at a time, of at most FEW sequences if more than one, and writes y,
+        and the new state (S, B, H) in place of the old.
         """
-        return Stepper(self.cell, state, self.inputs, self.padded, self._as_they_lie, self._norms)
-
-    def _as_they_lie(self, weights):
-        """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""
-        if isinstance(weights, ReducedWeights):
-            arrays = weights.w_ih, weights.w_hh, weights.scale_ih, weights.scale_hh
-            biases = weights.b_ih, weights.b_hh
-        else:
-            arrays = *weights[:2], self._nothing, self._nothing
-            biases = weights[2:]
-        return *arrays, *((self._no_bias, self._no_bias) if biases[0] is None else biases)
+        shape = steps, state.shape[1], self.inputs
+        stepper = Stepper if steps == 1 else SequenceStepper
+        return stepper(self.cell, self._order, shape, state, self._norms)
 
     def _run_units(
         self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
         keep,
     ):  # fmt: skip
-        steps, batch = x.shape[:2]
-        block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(x.shape[2]))
-        block = min(steps, max(1, block_rows // batch))
-        xg = np.empty((block * batch, self._gates_width), self.dtype)
-        final = np.empty((self.cell.states, batch, self.hidden), self.dtype)
-        ((rows, counts),) = spread(lengths, steps, batch, 1)
-        wx, panels, to_pack = self._no_panels, 0, self._order.nothing_to_pack
-        if steps * batch >= WORTH_PACKING:
-            floats = weights
-            if isinstance(weights, ReducedWeights):
-                floats = weights.expanded_for_inputs()
-            # Before the loop: in its first step the leader is alone.
-            panels = 0 if self.cell.normalised else self._gates_width // panel_width(self.dtype)
-            if steps > block or not panels:
-                wx = self._order.input_panels(floats)
-            else:
-                to_pack = self._order.input_columns(floats)
-        run_team(
-            self._forward_units, self._team(steps, batch),
-            (
-                x, rows, counts, *self._as_they_lie(weights), wx, panels, to_pack,
-                np.ascontiguousarray(state), final, as_triples(extras), norms, history, xg,
-                y.reshape(-1), column, y.shape[2], saved, gated,
-                np.empty(batch * self.cell.kept * self.padded, self.dtype), keep, reverse,
-            ),
+        final = np.empty((self.cell.states, x.shape[1], self.hidden), self.dtype)
+        FewSequences(self.cell, self._order, x.shape, lengths).run(
+            weights, extras, norms, x, np.ascontiguousarray(state), final, reverse, y, column,
+            history, saved, gated, keep,
         )  # fmt: skip
-        give_back(wx)
         return final
 
     def _run_rows(
@@ -259,7 +215,7 @@ class Recurrence:
             wh, wq = self._order.hidden_panels_back(w_hh)
         carry_shape = batch, self._panels_width
         run_team(
-            self._backward_units, self._team(steps, batch),
+            self._backward_units, team_for(cell, self.hidden, steps, batch),
             (
                 dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, wh, wq,
                 as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,

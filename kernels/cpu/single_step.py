@@ -16,6 +16,7 @@ from numba.np.numpy_support import from_dtype
 from ..specialise import text_of_cell
 from .compiling import inlined, kernel
 from .extras import as_triples
+from .few_sequences import as_they_lie
 from .forward_units import multiply_rows, one_phase, two_phase
 from .normalisation import INPUTS, normalise
 from .norms import of_products
@@ -114,14 +115,13 @@ class Stepper:
     """Called with (weights, extras, x (1, B, I), y (1, B, H)), it steps on from `state` (S, B, H).
 
     It writes y, and the new state in place of the old. Its memory is its own: one call at a time.
-    `as_they_lie` gives of weights (w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), `norms` is the
-    cell's `Norms`.
+    `order` is the `WeightOrder`, `shape` that of x, `norms` the cell's `Norms`.
     """
 
-    def __init__(self, cell, state, inputs, padded, as_they_lie, norms):
-        states, batch, hidden = state.shape
+    def __init__(self, cell, order, shape, state, norms):
+        states, padded, (_, batch, inputs) = len(state), order.padded, shape
         dtype, products = state.dtype, cell.gates * padded
-        self._cell, self._norms, self._as_they_lie = cell, norms, as_they_lie
+        self._cell, self._norms, self._no_bias = cell, norms, order.no_bias
         self._dtype, self._takes_more = dtype, _takes_more(cell)
         self._last = None
         sequences = np.arange(batch)
@@ -153,7 +153,7 @@ class Stepper:
         """Fill the frames; the weights stay where they are as long as they are the last."""
         if self._takes_more:
             self._norms_taken = self._norms.take(weights, 0)
-        arrays = self._as_they_lie(of_products(self._cell, weights))
+        arrays = as_they_lie(of_products(self._cell, weights), self._no_bias)
         w_ih, w_hh, scale_ih = arrays[:3]
         addresses = [a.ctypes.data for a in (*arrays, *self._room)]
         sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size

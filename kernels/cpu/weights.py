@@ -60,11 +60,12 @@ class WeightOrder:
         self._all_forward, self._early_forward, self._late_forward = (
             _Rows(_by_vectors(some, lanes)) for some in (rows, rows[:early], rows[early:])
         )
-        self._no_bias, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
-        self.nothing_to_pack = self._no_bias, self._no_rows, self._no_bias, self._no_rows
+        self._nothing, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
+        self.nothing_to_pack = self._nothing, self._no_rows, self._nothing, self._no_rows
+        self.no_bias = np.zeros(cell.gates * hidden_size, dtype)
 
     def _to_pack(self, w, rows, bias):
-        bias, numbers = (self._no_bias, self._no_rows) if bias is None else (bias, rows.numbers)
+        bias, numbers = (self._nothing, self._no_rows) if bias is None else (bias, rows.numbers)
         return w.reshape(-1), rows.starts(w.shape[1]), bias, numbers
 
     def _columns(self, w, rows, bias):

@@ -32,10 +32,9 @@ def aligned_empty(shape, dtype):
     NumPy's own begin anywhere; a vector that lies across two lines takes two accesses, and a
     product of few rows with such weights up to a third more time.
     """
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + _LINE_BYTES, np.uint8)
-    start = -raw.ctypes.data % _LINE_BYTES
-    return raw[start : start + size].view(dtype).reshape(shape)
+    raw = np.empty(math.prod(shape) * dtype.itemsize + _LINE_BYTES, np.uint8)
+    address, _ = raw.__array_interface__["data"]  # quicker than raw.ctypes
+    return np.ndarray(shape, dtype, raw, -address % _LINE_BYTES)
 
 
 def aligned_copy(a):

@@ -118,10 +118,10 @@ class Recurrence:
     def _run_persistent(self, plan, *run):
         persistent.run_forward(self.cell, plan, *run)
 
-    def stepper(self, state):
+    def stepper(self, state, steps=1):
         """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
 
-        It writes y, and the new state (S, B, H) in place of the old.
+        It takes one step at a time, and writes y, and the new state (S, B, H) in place of the old.
         """
         return Stepper(self.cell, state, self.heads)
 

@@ -1,21 +1,36 @@
-"""What takes single steps of a stack's layers, with less ado than a sequence."""
+"""Calls of a stack whose layers take a step, or those of a few sequences, with little ado.
+
+Each layer is stepped on by a function with memory of its own, which the next call of the same shape
+uses again.
+"""
 
 import numpy as np
 
 from ..arrays import module_of
+from ..kernels.cpu.sharing import FEW
 
 
-def new_steppers(layer, state, batch):
+def new_steppers(layer, state, batch, steps=1):
     """Of each layer (its state (S, B, H), its stepper), from the caller's state or None."""
     given = layer._check_state(state, "state", batch).swapaxes(0, 1)
     states = [module_of(layer.device).array(own, order="C") for own in given]
-    return [(own, layer._recurrence(number).stepper(own)) for number, own in enumerate(states)]
+    return [
+        (own, layer._recurrence(number).stepper(own, steps)) for number, own in enumerate(states)
+    ]
+
+
+def is_quick(layer, shape):
+    """Whether an x (T, B, I) of this shape, of full length, is for `quick_call`."""
+    few = shape[0] == 1 or layer.device == "cpu" and shape[1] <= FEW
+    return few and not layer.bidirectional
 
 
 def idle_steppers(layer, x):
-    """As `new_steppers`, those of an earlier call with an x (1, B, I) like this one, which needs no
+    """As `new_steppers`, those of an earlier call with an x (T, B, I) like this one, which needs no
     other check then; or None."""
-    if layer.device != "cpu" or type(x) is not np.ndarray or x.shape[:1] != (1,):
+    if layer.device != "cpu" or type(x) is not np.ndarray or x.ndim != 3:
+        return None
+    if not is_quick(layer, x.shape):
         return None
     try:
         shape, steppers = layer._idle_steppers.pop()
@@ -25,12 +40,12 @@ def idle_steppers(layer, x):
     return steppers if fits else None
 
 
-def take_one_step(layer, x, state, steppers):
-    """Of x (1, B, I), checked, and the caller's state: the output (1, B, H), and each layer's new
+def quick_call(layer, x, state, steppers):
+    """Of x (T, B, I), checked, and the caller's state: the output (T, B, H), and each layer's new
     state (S, B, H). `steppers` are idle ones, or None."""
-    x_shape, batch, finals = x.shape, x.shape[1], []
+    x_shape, (steps, batch, _), finals = x.shape, x.shape, []
     if steppers is None:
-        steppers = new_steppers(layer, state, batch)
+        steppers = new_steppers(layer, state, batch, steps)
     elif state is None:
         for own, _ in steppers:
             own.fill(0)
@@ -38,7 +53,7 @@ def take_one_step(layer, x, state, steppers):
         given = layer._check_state(state, "state", batch)
         for number, (own, _) in enumerate(steppers):
             own[...] = given[:, number]
-    empty, shape = module_of(layer.device).empty, (1, batch, layer._outputs)
+    empty, shape = module_of(layer.device).empty, (steps, batch, layer._outputs)
     has_extras = layer.cell.extras
     for number, (own, step) in enumerate(steppers):
         y = empty(shape, layer.dtype)

@@ -1,0 +1,114 @@
+"""Forward through all steps of very few sequences: what the kernel by units is called with.
+
+What depends on the shape alone is made once, and what depends on the weights as long as they are
+the same arrays: it would take as long as many a small layer's hundred steps.
+"""
+
+import numpy as np
+
+from .extras import as_triples
+from .forward import input_block_rows
+from .forward_units import forward_units
+from .norms import of_products
+from .packing import panel_width
+from .reduced import ReducedWeights
+from .sharing import spread
+from .threads import run_team, team_size
+from .workspace import aligned_empty, give_back
+
+WORTH_PACKING = 16  # rows of inputs for which their weights are
+LEAST_BLOCK_ROWS = 128  # of inputs multiplied at once: most sequences need no second block
+
+
+def as_they_lie(weights, no_bias):
+    """(w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh), whether reduced or not."""
+    if isinstance(weights, ReducedWeights):
+        arrays = weights.w_ih, weights.w_hh, weights.scale_ih, weights.scale_hh
+        biases = weights.b_ih, weights.b_hh
+    else:
+        nothing = np.empty(0, no_bias.dtype)
+        arrays, biases = (*weights[:2], nothing, nothing), weights[2:]
+    return *arrays, *((no_bias, no_bias) if biases[0] is None else biases)
+
+
+def team_for(cell, hidden, steps, batch):
+    """How many threads should share the hidden units of a time loop."""
+    if cell.normalised:
+        return 1
+    multiplied = batch * cell.gates * hidden * hidden
+    return team_size(steps, multiplied, 2 if cell.late else 1)
+
+
+class FewSequences:
+    """Runs sequences of one shape (T, B, I) forward, one call at a time.
+
+    `order` is the `WeightOrder`; lengths (B,) or None.
+    """
+
+    def __init__(self, cell, order, shape, lengths):
+        self._steps, self._batch, inputs = shape
+        self._cell, self._order, dtype = cell, order, order.dtype
+        self._kernel, self._last = forward_units(cell, dtype), None
+        ((self._rows, self._counts),) = spread(lengths, self._steps, self._batch, 1)
+        block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(inputs))
+        self._block = min(self._steps, max(1, block_rows // self._batch))
+        self._panels = -(-cell.gates * order.padded // panel_width(dtype))
+        self._kept = np.empty(self._batch * cell.kept * order.padded, dtype)
+        width = self._panels * panel_width(dtype)
+        self._xg = aligned_empty((self._block * self._batch, width), dtype)
+        self._no_panels = np.empty((0, 0, 0), dtype)
+
+    def run(
+        self, weights, extras, norms, x, state, final, reverse, y, column, history, saved, gated,
+        keep,
+    ):  # fmt: skip
+        """From state (S, B, H) to final (S, B, H), which may be one array.
+
+        `weights` are those of the products; for the other arguments see `forward_units`.
+        """
+        if weights is not self._last:
+            self._lying, self._last = as_they_lie(weights, self._order.no_bias), weights
+        wx, panels, to_pack = self._no_panels, 0, self._order.nothing_to_pack
+        if self._steps * self._batch >= WORTH_PACKING:
+            floats = weights
+            if isinstance(weights, ReducedWeights):
+                floats = weights.expanded_for_inputs()
+            # Before the loop: in its first step the leader is alone.
+            panels = 0 if self._cell.normalised else self._panels
+            if self._steps > self._block or not panels:
+                wx = self._order.input_panels(floats)
+            else:
+                to_pack = self._order.input_columns(floats)
+        run_team(
+            self._kernel, team_for(self._cell, final.shape[2], self._steps, self._batch),
+            (
+                x, self._rows, self._counts, *self._lying, wx, panels, *to_pack, state, final,
+                as_triples(extras), norms, history, self._xg, y.reshape(-1), column, y.shape[2], saved,
+                gated, self._kept, keep, reverse,
+            ),
+        )  # fmt: skip
+        give_back(wx)
+
+
+class SequenceStepper:
+    """As `single_step.Stepper`, for x (T, B, I) and y (T, B, H) of the given shape of x."""
+
+    def __init__(self, cell, order, shape, state, norms):
+        states, batch, _ = state.shape
+        dtype = order.dtype
+        self._sequences = FewSequences(cell, order, shape, None)
+        self._cell, self._norms, self._state, self._last = cell, norms, state, None
+        self._room = (
+            aligned_empty((states, 2, batch, order.padded), dtype),
+            np.empty((0, cell.saved, order.padded), dtype),
+            aligned_empty((batch if cell.late else 0, order.padded), dtype),
+        )
+
+    def __call__(self, weights, extras, x, y):
+        if weights is not self._last:
+            self._products, self._last = of_products(self._cell, weights), weights
+        norms = self._norms.take(weights, 0)
+        self._sequences.run(
+            self._products, extras, norms, x, self._state, self._state, False, y, 0, *self._room,
+            False,
+        )  # fmt: skip
