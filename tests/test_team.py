@@ -20,6 +20,7 @@ def team(monkeypatch):
     """However little there is to do, let threads share it."""
     monkeypatch.setattr(threads, "STEP_WORTH_SHARING", 1)
     monkeypatch.setattr(threads, "LOOP_WORTH_SHARING", 0)
+    monkeypatch.setattr(threads, "LOOP_WORTH_WAKING", 0)
     for name in ("REST", "LONGEST_REST", "_rest"):
         monkeypatch.setattr(threads, name, 0)
     kept = gpurnn.get_num_threads()
@@ -85,4 +86,4 @@ def test_a_leader_that_fails_leaves_nobody_waiting(team):
 
     for _ in range(20):
         with pytest.raises(MemoryError):
-            threads.run_team(work, 3, ())
+            threads.run_team(work, 3, True, ())

@@ -13,7 +13,7 @@ from .norms import of_products
 from .packing import panel_width
 from .reduced import ReducedWeights
 from .sharing import spread
-from .threads import run_team, team_size
+from .threads import run_team, team_for
 from .workspace import aligned_empty, give_back
 
 WORTH_PACKING = 16  # rows of inputs for which their weights are
@@ -31,12 +31,11 @@ def as_they_lie(weights, no_bias):
     return *arrays, *((no_bias, no_bias) if biases[0] is None else biases)
 
 
-def team_for(cell, hidden, steps, batch):
-    """How many threads should share the hidden units of a time loop."""
+def team_of_units(cell, hidden, steps, batch):
+    """As `team_for`; rows that are normalised as a whole have one thread."""
     if cell.normalised:
-        return 1
-    multiplied = batch * cell.gates * hidden * hidden
-    return team_size(steps, multiplied, 2 if cell.late else 1)
+        return 1, False
+    return team_for(steps, batch * cell.gates * hidden * hidden, 2 if cell.late else 1)
 
 
 class FewSequences:
@@ -80,7 +79,8 @@ class FewSequences:
             else:
                 to_pack = self._order.input_columns(floats)
         run_team(
-            self._kernel, team_for(self._cell, final.shape[2], self._steps, self._batch),
+            self._kernel,
+            *team_of_units(self._cell, final.shape[2], self._steps, self._batch),
             (
                 x, self._rows, self._counts, *self._lying, wx, panels, *to_pack, state, final,
                 as_triples(extras), norms, history, self._xg, y.reshape(-1), column, y.shape[2], saved,

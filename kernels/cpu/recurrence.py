@@ -8,7 +8,7 @@ import numpy as np
 from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
-from .few_sequences import FewSequences, SequenceStepper, team_for
+from .few_sequences import FewSequences, SequenceStepper, team_of_units
 from .forward import forward_rows
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
@@ -215,7 +215,7 @@ class Recurrence:
             wh, wq = self._order.hidden_panels_back(w_hh)
         carry_shape = batch, self._panels_width
         run_team(
-            self._backward_units, team_for(cell, self.hidden, steps, batch),
+            self._backward_units, *team_of_units(cell, self.hidden, steps, batch),
             (
                 dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, wh, wq,
                 as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,

@@ -169,3 +169,8 @@ def close(board, disturbed):
 def was_disturbed(board):
     """Whether the leader sent the others home."""
     return board[_CLOSED] == 2
+
+
+def all_were_called(board):
+    """Whether the leader has found as many to follow as may."""
+    return board[_MEMBERS + _CALLED] == board[_MEMBERS + _MOST]

@@ -11,14 +11,16 @@ import threading
 import time
 
 from .crew import NOBODY
-from .team import new_board, was_disturbed
+from .team import all_were_called, new_board, was_disturbed
 from .waiting import LINE
 from .workers import Workers
 
 SMALL = 3_000_000  # operations of products, some 40 us: less is done before another thread helps
 OF_A_FUNCTION = 200  # operations of products that take as long as one exponential, about
-STEP_WORTH_SHARING = 18_000  # multiplications in a step: less costs less than to meet
-LOOP_WORTH_SHARING = 2_000_000  # in all steps: less is done before other threads have come
+STEP_WORTH_SHARING = 6_000  # multiplications of each thread in a step: less cost less than to meet
+LOOP_WORTH_SHARING = 400_000  # in all steps: less is done before a thread that looks has come,
+LOOP_WORTH_WAKING = 2_000_000  # or one that sleeps
+SOON = 100e-6  # seconds after a call for which threads look for work, about
 REST = 0.002  # seconds for which no team forms, once others have wanted the cores
 LONGEST_REST = 0.1  # it doubles each time that they still do
 
@@ -33,6 +35,7 @@ _lock = threading.Lock()
 _count = _available_cores()
 _workers = None
 _rest, _rest_until = REST, 0.0
+_last_team, _all_came = 0.0, False  # when it ended, and whether all who were wanted took part
 _here = threading.local()  # `alone`: this thread's kernels run on it alone
 
 
@@ -88,11 +91,16 @@ def shares(work):
     return 1 if work < SMALL else _at_hand()
 
 
-def team_size(steps, multiplications, meetings):
-    """How many threads should share the hidden units of a time loop; `multiplications` a step."""
-    if steps * multiplications < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
-        return 1
-    return max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
+def team_for(steps, multiplications, meetings):
+    """How many threads should share the hidden units of a time loop, and whether to wake some.
+
+    `multiplications` and `meetings` are those of a step.
+    """
+    loop = steps * multiplications
+    if loop < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
+        return 1, False
+    members = max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
+    return members, loop >= LOOP_WORTH_WAKING
 
 
 def _hired():
@@ -142,23 +150,27 @@ def run_side_by_side(function, arguments):
     return results
 
 
-def run_team(function, members, arguments):
+def run_team(function, members, wakes, arguments):
     """Call a `team_kernel` in up to `members` threads that work together.
 
     The leader, this one, does not need the others: those that have not begun when it is done never
-    will.
+    will. Who sleeps is woken if the loop is long (`wakes`), or if one follows the other.
     """
     if members == 1:
         function(NOBODY, new_board(1, 0), *arguments)
         return
+    global _last_team, _all_came, _rest, _rest_until
+    soon = time.monotonic() < _last_team + SOON
     with _lock:
         workers = _hired()
-        workers.rouse(members - 1)
+        if not _all_came if soon else wakes:
+            workers.rouse(members - 1)
+        workers.placement.avoid_this_core()
     board = new_board(members, workers.crew.size // LINE)
     function(workers.crew, board, *arguments)
-    global _rest, _rest_until
+    _last_team, _all_came = time.monotonic(), all_were_called(board)
     if was_disturbed(board):
-        _rest_until = time.monotonic() + _rest
+        _rest_until = _last_team + _rest
         _rest = min(2 * _rest, LONGEST_REST)
     else:
         _rest = REST

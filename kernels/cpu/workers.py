@@ -152,7 +152,6 @@ class Workers:
             for worker in asleep:
                 worker.prepare(_do_nothing, ())
                 worker.call()
-        self.placement.avoid_this_core()
 
     def _free(self):
         # The last that was busy, which may not sleep yet.
