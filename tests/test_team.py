@@ -19,6 +19,7 @@ SHARED = {"T": 70, "I": 5, "H": 37, "bidirectional": True}
 def team(monkeypatch):
     """However little there is to do, let threads share it."""
     monkeypatch.setattr(threads, "STEP_WORTH_SHARING", 1)
+    monkeypatch.setattr(threads, "STEP_WORTH_SHARING_BACK", 1)
     monkeypatch.setattr(threads, "LOOP_WORTH_SHARING", 0)
     monkeypatch.setattr(threads, "LOOP_WORTH_WAKING", 0)
     for name in ("REST", "LONGEST_REST", "_rest"):

@@ -6,7 +6,7 @@ a caller's kernel, which runs already, may give it the address of a function and
 and it begins within a microsecond.
 
 The crew is an array of 64-bit integers, a line for each worker: what it does, the call that was
-posted to it, and how many of these it has made.
+posted to it, how many of these it has made, and whether another is expected.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from .compiling import inlined
 from .waiting import FOREVER, LINE, exchange, look_for, pause, read, wait, write
 
-_STATE, _FUNCTION, _FRAME, _DONE = range(4)
+_STATE, _FUNCTION, _FRAME, _DONE, _EXPECTED = range(5)
 # States. From _POSTED + 1 on, a call is posted: its number, by which nobody takes it for another.
 _AWAY, _LOOKING, _CHOSEN, _BUSY, _POSTED = range(5)
 NOBODY = np.zeros(0, np.int64)
@@ -31,7 +31,8 @@ def new_crew(workers):
 
 
 def who_looks(crew):
-    """By number, whether each worker is looking for work; from Python."""
+    """By number, whether each worker is looking for work, and goes on a little; from Python."""
+    crew[_EXPECTED::LINE] = 1
     return crew[::LINE] == _LOOKING
 
 
@@ -88,12 +89,13 @@ def call_by_address(typingctx, function, frame, leads):
 
 @inlined
 def post(crew, worker, function, frame):
-    """Let a worker that looks for work make a call.
+    """Let a worker make a call: at once if it looks for work, or when it comes to that.
 
-    Returns the number of its call, for `finish`, or 0: another was quicker, or the worker is away.
+    Returns the number of the call, for `finish`, or 0 if another was quicker.
     """
     line = worker * LINE
-    if read(crew, line) != _LOOKING or not exchange(crew, line, _LOOKING, _CHOSEN):
+    state = read(crew, line)
+    if state > _LOOKING or not exchange(crew, line, state, _CHOSEN):
         return np.int64(0)
     number = crew[line + _DONE] + 1
     crew[line + _FUNCTION], crew[line + _FRAME] = function, frame
@@ -106,7 +108,7 @@ def finish(crew, worker, number):
     """Return when a posted call has been made, or else will never be."""
     line = worker * LINE
     if read(crew, line + _DONE) < number:
-        if not exchange(crew, line, _POSTED + number, _LOOKING):
+        if not exchange(crew, line, _POSTED + number, _AWAY):
             look_for(crew, line + _DONE, number, FOREVER)
 
 
@@ -117,7 +119,6 @@ def look_for_work(crew, worker, board, at, number, most):
     Until `number` is written on its board, or nothing has come for so many looks as `most`.
     """
     line, looks = worker * LINE, 0
-    write(crew, line, _LOOKING)
     while True:
         state = read(crew, line)
         if state > _POSTED:
@@ -126,9 +127,14 @@ def look_for_work(crew, worker, board, at, number, most):
                 write(crew, line + _DONE, crew[line + _DONE] + 1)
                 write(crew, line, _LOOKING)
                 looks = 0
+        elif state == _AWAY:
+            exchange(crew, line, _AWAY, _LOOKING)
         elif looks < most and read(board, at) < number:
             wait(looks)
             looks += 1
+            if looks == most and read(crew, line + _EXPECTED):
+                write(crew, line + _EXPECTED, 0)
+                looks = 0
         elif exchange(crew, line, _LOOKING, _AWAY):
             return
         else:

@@ -8,9 +8,7 @@ import numpy as np
 
 from .extras import as_triples
 from .forward import input_block_rows
-from .forward_units import forward_units
 from .norms import of_products
-from .packing import panel_width
 from .reduced import ReducedWeights
 from .sharing import spread
 from .threads import run_team, team_for
@@ -31,42 +29,50 @@ def as_they_lie(weights, no_bias):
     return *arrays, *((no_bias, no_bias) if biases[0] is None else biases)
 
 
-def team_of_units(cell, hidden, steps, batch):
+def team_of_units(cell, hidden, steps, batch, back=False):
     """As `team_for`; rows that are normalised as a whole have one thread."""
     if cell.normalised:
         return 1, False
-    return team_for(steps, batch * cell.gates * hidden * hidden, 2 if cell.late else 1)
+    return team_for(steps, batch * cell.gates * hidden * hidden, 2 if cell.late else 1, back)
 
 
 class FewSequences:
-    """Runs sequences of one shape (T, B, I) forward, one call at a time.
+    """Runs sequences of one shape (T, B, I) forward.
 
-    `order` is the `WeightOrder`; lengths (B,) or None.
+    `kernel` is that of `forward_units`, `order` the `WeightOrder`; lengths (B,) or None.
     """
 
-    def __init__(self, cell, order, shape, lengths):
+    def __init__(self, kernel, cell, order, shape, lengths):
+        self.shape = shape
         self._steps, self._batch, inputs = shape
-        self._cell, self._order, dtype = cell, order, order.dtype
-        self._kernel, self._last = forward_units(cell, dtype), None
+        self._kernel, self._cell, self._order = kernel, cell, order
         ((self._rows, self._counts),) = spread(lengths, self._steps, self._batch, 1)
         block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(inputs))
-        self._block = min(self._steps, max(1, block_rows // self._batch))
-        self._panels = -(-cell.gates * order.padded // panel_width(dtype))
-        self._kept = np.empty(self._batch * cell.kept * order.padded, dtype)
-        width = self._panels * panel_width(dtype)
-        self._xg = aligned_empty((self._block * self._batch, width), dtype)
-        self._no_panels = np.empty((0, 0, 0), dtype)
+        self._block, width = min(self._steps, max(1, block_rows // self._batch)), order.panel_width
+        self._panels = -(-cell.gates * order.padded // width)
+        self._room_shapes = (
+            (self._block * self._batch, self._panels * width),
+            (self._batch * cell.kept * order.padded,),
+        )
+        self._no_panels = np.empty((0, 0, 0), order.dtype)
+        self._last = None, None
+
+    def room(self):
+        """Memory for one call at a time."""
+        return [np.empty(shape, self._order.dtype) for shape in self._room_shapes]
 
     def run(
-        self, weights, extras, norms, x, state, final, reverse, y, column, history, saved, gated,
-        keep,
+        self, room, weights, extras, norms, x, state, final, reverse, y, column, history, saved,
+        gated, keep,
     ):  # fmt: skip
         """From state (S, B, H) to final (S, B, H), which may be one array.
 
         `weights` are those of the products; for the other arguments see `forward_units`.
         """
-        if weights is not self._last:
-            self._lying, self._last = as_they_lie(weights, self._order.no_bias), weights
+        last, lying = self._last
+        if weights is not last:
+            lying = as_they_lie(weights, self._order.no_bias)
+            self._last = weights, lying
         wx, panels, to_pack = self._no_panels, 0, self._order.nothing_to_pack
         if self._steps * self._batch >= WORTH_PACKING:
             floats = weights
@@ -78,30 +84,30 @@ class FewSequences:
                 wx = self._order.input_panels(floats)
             else:
                 to_pack = self._order.input_columns(floats)
+        xg, kept = room
         run_team(
             self._kernel,
             *team_of_units(self._cell, final.shape[2], self._steps, self._batch),
             (
-                x, self._rows, self._counts, *self._lying, wx, panels, *to_pack, state, final,
-                as_triples(extras), norms, history, self._xg, y.reshape(-1), column, y.shape[2], saved,
-                gated, self._kept, keep, reverse,
+                x, self._rows, self._counts, *lying, wx, panels, *to_pack, state, final,
+                as_triples(extras), norms, history, xg, y.reshape(-1), column, y.shape[2], saved,
+                gated, kept, keep, reverse,
             ),
         )  # fmt: skip
         give_back(wx)
 
 
 class SequenceStepper:
-    """As `single_step.Stepper`, for x (T, B, I) and y (T, B, H) of the given shape of x."""
+    """As `single_step.Stepper`, for the x (T, B, I) and y (T, B, H) of some `FewSequences`."""
 
-    def __init__(self, cell, order, shape, state, norms):
+    def __init__(self, sequences, cell, order, state, norms):
         states, batch, _ = state.shape
-        dtype = order.dtype
-        self._sequences = FewSequences(cell, order, shape, None)
-        self._cell, self._norms, self._state, self._last = cell, norms, state, None
+        self._sequences, self._norms, self._state = sequences, norms, state
+        self._cell, self._last, self._scratch = cell, None, sequences.room()
         self._room = (
-            aligned_empty((states, 2, batch, order.padded), dtype),
-            np.empty((0, cell.saved, order.padded), dtype),
-            aligned_empty((batch if cell.late else 0, order.padded), dtype),
+            aligned_empty((states, 2, batch, order.padded), order.dtype),
+            np.empty((0, cell.saved, order.padded), order.dtype),
+            aligned_empty((batch if cell.late else 0, order.padded), order.dtype),
         )
 
     def __call__(self, weights, extras, x, y):
@@ -109,6 +115,6 @@ class SequenceStepper:
             self._products, self._last = of_products(self._cell, weights), weights
         norms = self._norms.take(weights, 0)
         self._sequences.run(
-            self._products, extras, norms, x, self._state, self._state, False, y, 0, *self._room,
-            False,
+            self._scratch, self._products, extras, norms, x, self._state, self._state, False, y, 0,
+            *self._room, False,
         )  # fmt: skip

@@ -150,7 +150,7 @@ def _slots_of_ends(rows, counts, steps, slots, reverse, ends):
 
 @part
 def _multiply_first_inputs(
-    board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg, reverse
+    leads, crew, board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg, reverse
 ):
     """The products of the first block of steps' inputs, panel by panel, by all who have come."""
     steps, batch, width = x.shape
@@ -163,7 +163,7 @@ def _multiply_first_inputs(
         0, block // batch, steps, reverse, rows, counts, batch, width, row_numbers, offsets
     )
     while True:
-        p = take_piece(board, panels)
+        p = take_piece(crew, board, leads, panels)
         if p < 0:
             return
         begin, end = p * across, (p + 1) * across
@@ -216,8 +216,9 @@ def forward_units(cell, dtype):
         hg_offsets = np.arange(batch) * (gate_count * padded)
         if panels:
             _multiply_first_inputs(
-                board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg, reverse
-            )
+                leads, crew, board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg,
+                reverse,
+            )  # fmt: skip
         if leads:
             await_pieces(board, panels)
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)

@@ -10,9 +10,9 @@ from .backward_units import backward_units
 from .extras import as_triples
 from .few_sequences import FewSequences, SequenceStepper, team_of_units
 from .forward import forward_rows
+from .forward_units import forward_units
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
-from .packing import panel_width
 from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
 from .sharing import FEW, spread
@@ -63,14 +63,19 @@ class Recurrence:
         self._norms = Norms(cell, hidden_size, self.padded, self.dtype)
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
         self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
-        width = panel_width(dtype)
+        width = self._order.panel_width
         self._panels_width = -(-self.padded // width) * width
+        self._last_few = None
 
     # The kernels are found by the whole of a cell's text: once is enough.
 
     @cached_property
     def _forward_rows(self):
         return forward_rows(self.cell, self.dtype)
+
+    @cached_property
+    def _forward_units(self):
+        return forward_units(self.cell, self.dtype)
 
     @cached_property
     def _backward_rows(self):
@@ -121,18 +126,29 @@ class Recurrence:
         It takes so many steps at a time, of at most FEW sequences if more than one, and writes y,
         and the new state (S, B, H) in place of the old.
         """
-        shape = steps, state.shape[1], self.inputs
-        stepper = Stepper if steps == 1 else SequenceStepper
-        return stepper(self.cell, self._order, shape, state, self._norms)
+        told = self.cell, self._order, state, self._norms
+        if steps == 1:
+            return Stepper(self.inputs, *told)
+        return SequenceStepper(self._few((steps, state.shape[1], self.inputs), None), *told)
+
+    def _few(self, shape, lengths):
+        """The `FewSequences` of a shape; those of full length are often asked for again."""
+        few = self._last_few
+        if lengths is not None or few is None or few.shape != shape:
+            few = FewSequences(self._forward_units, self.cell, self._order, shape, lengths)
+            if lengths is None:
+                self._last_few = few
+        return few
 
     def _run_units(
         self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
         keep,
     ):  # fmt: skip
         final = np.empty((self.cell.states, x.shape[1], self.hidden), self.dtype)
-        FewSequences(self.cell, self._order, x.shape, lengths).run(
-            weights, extras, norms, x, np.ascontiguousarray(state), final, reverse, y, column,
-            history, saved, gated, keep,
+        few = self._few(x.shape, lengths)
+        few.run(
+            few.room(), weights, extras, norms, x, np.ascontiguousarray(state), final, reverse, y,
+            column, history, saved, gated, keep,
         )  # fmt: skip
         return final
 
@@ -215,7 +231,7 @@ class Recurrence:
             wh, wq = self._order.hidden_panels_back(w_hh)
         carry_shape = batch, self._panels_width
         run_team(
-            self._backward_units, *team_of_units(cell, self.hidden, steps, batch),
+            self._backward_units, *team_of_units(cell, self.hidden, steps, batch, back=True),
             (
                 dy.reshape(-1), column, dy.shape[2], rows, counts, w_hh, wh, wq,
                 as_triples(tape.extras), norm, tape.history, tape.saved, dxg, dhg, dweights,

@@ -115,11 +115,11 @@ class Stepper:
     """Called with (weights, extras, x (1, B, I), y (1, B, H)), it steps on from `state` (S, B, H).
 
     It writes y, and the new state in place of the old. Its memory is its own: one call at a time.
-    `order` is the `WeightOrder`, `shape` that of x, `norms` the cell's `Norms`.
+    `order` is the `WeightOrder`, `norms` the cell's `Norms`.
     """
 
-    def __init__(self, cell, order, shape, state, norms):
-        states, padded, (_, batch, inputs) = len(state), order.padded, shape
+    def __init__(self, inputs, cell, order, state, norms):
+        (states, batch, _), padded = state.shape, order.padded
         dtype, products = state.dtype, cell.gates * padded
         self._cell, self._norms, self._no_bias = cell, norms, order.no_bias
         self._dtype, self._takes_more = dtype, _takes_more(cell)

@@ -12,6 +12,8 @@ The members speak through an array of 64-bit integers (see `new_board`), with a 
 for each.
 """
 
+from inspect import signature
+
 import numpy as np
 
 from .compiling import inlined, kernel, part
@@ -48,8 +50,8 @@ def team_kernel(identity):
     def decorate(function):
         member = part(function)
 
-        @kernel(identity)
-        def lead(crew, board, *arguments):
+        @inlined
+        def lead(crew, board, arguments):
             function, frame = address_of_call(member, (crew, board, *arguments))
             board[_MEMBERS + _FUNCTION], board[_MEMBERS + _FRAME] = function, frame
             call_followers(crew, board)
@@ -61,14 +63,24 @@ def team_kernel(identity):
             if failed:
                 raise MemoryError
 
-        return lead
+        return kernel(identity)(_with_names(list(signature(function).parameters)[3:], lead))
 
     return decorate
 
 
+def _with_names(names, lead):
+    """The function (crew, board, *names) -> lead(crew, board, names).
+
+    A starred argument would do, but Numba takes microseconds to find out the type of a tuple.
+    """
+    names, made = "".join(f"{name}, " for name in names), {}
+    exec(f"def team(crew, board, {names}): lead(crew, board, ({names}))", {"lead": lead}, made)
+    return made["team"]
+
+
 @inlined
 def call_followers(crew, board):
-    """By the leader: call workers that look for work, as many as may follow."""
+    """By the leader: call workers that are free, as many as may follow."""
     for worker in range(crew.size // LINE):
         if board[_MEMBERS + _CALLED] >= board[_MEMBERS + _MOST]:
             return
@@ -81,8 +93,10 @@ def call_followers(crew, board):
 
 
 @inlined
-def take_piece(board, pieces):
+def take_piece(crew, board, leads, pieces):
     """The number of a piece of work that nobody has taken; -1 if there is none left."""
+    if leads:
+        call_followers(crew, board)
     piece = count_up(board, _TAKEN) - 1
     return np.intp(piece) if piece < pieces else np.intp(-1)
 
@@ -171,6 +185,6 @@ def was_disturbed(board):
     return board[_CLOSED] == 2
 
 
-def all_were_called(board):
-    """Whether the leader has found as many to follow as may."""
-    return board[_MEMBERS + _CALLED] == board[_MEMBERS + _MOST]
+def all_came(board):
+    """Whether as many have followed as may."""
+    return board[_ARRIVED] == board[_MEMBERS + _MOST]

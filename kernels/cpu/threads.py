@@ -11,13 +11,15 @@ import threading
 import time
 
 from .crew import NOBODY
-from .team import all_were_called, new_board, was_disturbed
+from .team import all_came, new_board, was_disturbed
 from .waiting import LINE
 from .workers import Workers
 
 SMALL = 3_000_000  # operations of products, some 40 us: less is done before another thread helps
 OF_A_FUNCTION = 200  # operations of products that take as long as one exponential, about
-STEP_WORTH_SHARING = 6_000  # multiplications of each thread in a step: less cost less than to meet
+# Multiplications of each thread in a step: less cost less than to meet. On the way back all threads
+# read parts of the same rows.
+STEP_WORTH_SHARING, STEP_WORTH_SHARING_BACK = 6_000, 18_000
 LOOP_WORTH_SHARING = 400_000  # in all steps: less is done before a thread that looks has come,
 LOOP_WORTH_WAKING = 2_000_000  # or one that sleeps
 SOON = 100e-6  # seconds after a call for which threads look for work, about
@@ -91,16 +93,16 @@ def shares(work):
     return 1 if work < SMALL else _at_hand()
 
 
-def team_for(steps, multiplications, meetings):
+def team_for(steps, multiplications, meetings, back=False):
     """How many threads should share the hidden units of a time loop, and whether to wake some.
 
-    `multiplications` and `meetings` are those of a step.
+    `multiplications` and `meetings` are those of a step, which may be one of the way `back`.
     """
     loop = steps * multiplications
     if loop < LOOP_WORTH_SHARING or time.monotonic() < _rest_until:
         return 1, False
-    members = max(1, min(_at_hand(), multiplications // (STEP_WORTH_SHARING * meetings)))
-    return members, loop >= LOOP_WORTH_WAKING
+    worth = (STEP_WORTH_SHARING_BACK if back else STEP_WORTH_SHARING) * meetings
+    return max(1, min(_at_hand(), multiplications // worth)), loop >= LOOP_WORTH_WAKING
 
 
 def _hired():
@@ -163,12 +165,12 @@ def run_team(function, members, wakes, arguments):
     soon = time.monotonic() < _last_team + SOON
     with _lock:
         workers = _hired()
-        if not _all_came if soon else wakes:
+        if wakes or soon and not _all_came:
             workers.rouse(members - 1)
         workers.placement.avoid_this_core()
     board = new_board(members, workers.crew.size // LINE)
     function(workers.crew, board, *arguments)
-    _last_team, _all_came = time.monotonic(), all_were_called(board)
+    _last_team, _all_came = time.monotonic(), all_came(board)
     if was_disturbed(board):
         _rest_until = _last_team + _rest
         _rest = min(2 * _rest, LONGEST_REST)

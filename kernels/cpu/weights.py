@@ -45,7 +45,7 @@ class WeightOrder:
     """
 
     def __init__(self, cell, hidden_size, dtype):
-        self.dtype, self._panel_width = np.dtype(dtype), panel_width(dtype)
+        self.dtype, self.panel_width = np.dtype(dtype), panel_width(dtype)
         lanes = lanes_of(dtype)
         self.padded = -(-hidden_size // lanes) * lanes
         early = cell.gates - cell.late
@@ -69,7 +69,7 @@ class WeightOrder:
         return w.reshape(-1), rows.starts(w.shape[1]), bias, numbers
 
     def _columns(self, w, rows, bias):
-        panels, width = empty_panels(rows.size, w.shape[1], self.dtype), self._panel_width
+        panels, width = empty_panels(rows.size, w.shape[1], self.dtype), self.panel_width
         flat, starts, bias, numbers = self._to_pack(w, rows, bias)
         calls = []
         for first, last in _shared_panels(panels):
@@ -82,7 +82,7 @@ class WeightOrder:
         panels, flat = empty_panels(w.shape[1], rows.size, self.dtype), w.reshape(-1)
         starts, calls = rows.starts(w.shape[1]), []
         for first, last in _shared_panels(panels):
-            before = first * self._panel_width
+            before = first * self.panel_width
             calls.append((flat[before:], starts, w.shape[1] - before, panels[first:last]))
         run_parallel(_pack_rows, calls)
         return panels

@@ -1,5 +1,6 @@
 """Where arrays lie; and large ones used again, since fresh memory costs a fault for each page."""
 
+import ctypes
 import math
 import os
 import threading
@@ -33,7 +34,7 @@ def aligned_empty(shape, dtype):
     product of few rows with such weights up to a third more time.
     """
     raw = np.empty(math.prod(shape) * dtype.itemsize + _LINE_BYTES, np.uint8)
-    address, _ = raw.__array_interface__["data"]  # quicker than raw.ctypes
+    address = ctypes.addressof(ctypes.c_char.from_buffer(raw))  # quicker than raw.ctypes
     return np.ndarray(shape, dtype, raw, -address % _LINE_BYTES)
 
 
@@ -52,7 +53,7 @@ def take(shape, dtype):
     global _kept_bytes
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST_BYTES:
-        return aligned_empty(shape, dtype)
+        return np.empty(shape, dtype)
     with _lock:
         raw = _free[size].pop() if _free[size] else None
         if raw is not None:
