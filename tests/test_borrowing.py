@@ -1,5 +1,6 @@
 """References to kernels' arguments are not counted, where nothing but that is done with them."""
 
+import re
 import sys
 import weakref
 
@@ -41,17 +42,52 @@ def _swap_and_sum(a, b, times):
     return a[0] + 10 * b[0] + 100 * made[0]
 
 
+def _loops(function):
+    """The text of those basic blocks of a function's LLVM assembly that may come again."""
+    blocks = dict(
+        re.findall(r'(?ms)^"?([-\w.$]+)"?:(.*?)(?=^"?[-\w.$]+"?:|\Z)', "entry:\n" + function)
+    )
+    following = {name: re.findall(r'label %"?([-\w.$]+)', text) for name, text in blocks.items()}
+    for name, text in blocks.items():
+        reached, ahead = set(), [*following[name]]
+        while ahead:
+            block = ahead.pop()
+            if block not in reached:
+                reached.add(block)
+                ahead += following.get(block, ())
+        if name in reached:
+            yield text
+
+
 def test_a_time_loop_counts_nothing(monkeypatch, tmp_path):
     """It was called 84 times to count one more before."""
     monkeypatch.setenv("GPURNN_CACHE_DIR", str(tmp_path))
     layer = gpurnn.RNN(3, 4)
     recurrence = layer._recurrence(0)
     run = forward_units.__wrapped__(recurrence.cell, recurrence.dtype)
-    monkeypatch.setitem(vars(recurrence), "_forward_units", run)
+    monkeypatch.setitem(vars(recurrence), "_forward_units", {False: run})
     layer(np.zeros((2, 1, 3), np.float32))
     (assembly,) = run.inspect_llvm().values()
     assert "call void @NRT_decref(" in assembly, "its own arrays are to be freed"
-    assert "call void @NRT_incref(" not in assembly
+    functions = [
+        f for f in re.split(r"(?m)^define ", assembly)[1:] if "call void @NRT_incref(" in f
+    ]
+    assert functions, "the names of these calls have changed"
+    for function in functions:
+        for text in _loops(function):
+            assert "call void @NRT_incref(" not in text
+
+
+def test_loops_are_found():
+    text = """void @f() {
+  br label %again
+again:                ; preds = %again, %entry
+  call void @g()
+  br i1 %c, label %again, label %"B2.end"
+"B2.end":
+  ret void
+}"""
+    assert ["@g" in block for block in _loops(text)] == [True]
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -70,7 +70,13 @@ if {busy}:
     def go_on():
         while True:
             run_parallel(lambda: layer(x), [(), ()])
+    def go_on_together():
+        one = np.zeros((100, 1, 256), np.float32)
+        layer = gpurnn.LSTM(256, 256)
+        while True:
+            layer(one)
     threading.Thread(target=go_on, daemon=True).start()
+    threading.Thread(target=go_on_together, daemon=True).start()
     time.sleep(0.05)
 """
     ended = subprocess.run(

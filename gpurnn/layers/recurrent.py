@@ -160,6 +160,15 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         """
         return Stream(self, batch_size)
 
+    def frozen(self):
+        """A copy for inference on the CPU that packs its weights once, not at every call.
+
+        See `FrozenRecurrent`. Raises ValueError unless the layer is on the CPU.
+        """
+        from .inference_copy import FrozenRecurrent
+
+        return FrozenRecurrent(self)
+
     def reduced(self, kind="bfloat16"):
         """A copy for inference on the CPU with weights in "bfloat16" or "int8".
 

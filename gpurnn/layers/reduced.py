@@ -1,10 +1,10 @@
 """Layers with weights in fewer bits, for inference on the CPU."""
 
 from ..kernels.cpu.reduced import KINDS, reduce_weights
-from .recurrent import Recurrent
+from .inference_copy import InferenceCopy
 
 
-class ReducedRecurrent(Recurrent):
+class ReducedRecurrent(InferenceCopy):
     """A recurrent layer's copy for inference, its weights in bfloat16 or int8; `layer.reduced()`.
 
     With one or few sequences a step waits for the weights to come from the caches or the
@@ -21,35 +21,16 @@ class ReducedRecurrent(Recurrent):
     It has no parameters of its own (`params` is empty), and does not follow the layer's.
     """
 
+    _kind = "reduced"
+
     def __init__(self, layer, kind):
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(map(repr, KINDS))}, got {kind!r}")
-        if layer.device != "cpu" or layer.dtype != "float32":
-            raise ValueError(
-                f"reduced: expected a float32 layer on 'cpu', got {layer.dtype} on {layer.device!r}"
-            )
+        if layer.dtype != "float32":
+            raise ValueError(f"reduced: expected a float32 layer, got {layer.dtype}")
         if layer.num_heads > 1:
             raise ValueError(f"reduced: expected a layer of one head, got {layer.num_heads}")
         if layer.cell.normalised:
             raise ValueError("reduced: expected a layer without layer_norm")
-        self.__dict__.update(vars(layer))
-        self.params, self.grads, self.kind = {}, {}, kind
-        rows = [(k, d) for k in range(self.num_layers) for d in range(self.directions)]
-        self._reduced = {row: reduce_weights(layer._weights(*row), kind) for row in rows}
-        self._copied = {row: tuple(w.copy() for w in layer._own_weights(*row)) for row in rows}
-
-    def _weights(self, layer, direction):
-        return self._reduced[layer, direction]
-
-    def _own_weights(self, layer, direction):
-        return self._copied[layer, direction]
-
-    def forward(self, x, state=None, lengths=None):
-        """Raise TypeError: reduced weights are for inference, by calling the layer."""
-        raise TypeError("forward: reduced weights are for inference; call the layer instead")
-
-    def to(self, device):
-        """Raise ValueError unless `device` is "cpu"."""
-        if device != "cpu":
-            raise ValueError(f"device: expected 'cpu' for reduced weights, got {device!r}")
-        return self
+        super().__init__(layer, lambda weights: reduce_weights(weights, kind))
+        self.kind = kind

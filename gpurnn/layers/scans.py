@@ -60,6 +60,10 @@ class ScanStack(Recurrent):
     def _recurrences(self):
         return ScanRecurrences(self._cell_for, self.hidden_size, self._window)
 
+    def frozen(self):
+        """Raise TypeError: only layers with recurrent weights have such copies."""
+        raise TypeError(f"frozen: expected a layer with recurrent weights, got a {self.cell.name}")
+
     def reduced(self, kind="bfloat16"):
         """Raise TypeError: only weights of recurrent products come in fewer bits."""
         raise TypeError(f"reduced: expected a layer with recurrent weights, got a {self.cell.name}")

@@ -14,7 +14,7 @@ from .blocks import VECTORS
 from .compiling import inlined
 from .dots import add_scaled_rows
 from .normalisation import HIDDEN, normalise_backward
-from .product import multiply_whole_panels
+from .product import multiply_fewest_rows
 from .simd import lanes_of
 from .team import close, join, meet, members_of, prepare_next, team_kernel, welcome
 from .views import flattened
@@ -30,7 +30,7 @@ def _add_products(
     """
     if panels.size:
         across = panels.shape[2]
-        multiply_whole_panels(
+        multiply_fewest_rows(
             a[first * pitch :], offsets, count, np.intp(1), (last - first) * pitch, panels,
             begin // across, (end + across - 1) // across, c[begin:], c_offsets, np.bool_(True),
         )  # fmt: skip
@@ -137,8 +137,8 @@ def backward_units(cell, dtype):
 
     @team_kernel(f"backward_units {text_of_cell(cell)} {dtype}")
     def backward(
-        leads, crew, board, dy, dy_offset, dy_stride, rows, counts, w, wh, wq, extras, norm, history,
-        tape, dxg, dhg, dweights, carry, dgated, carried, dstate, reverse,
+        leads, crew, board, dy, dy_offset, dy_stride, rows, counts, w, wh, wq, extras, norm,
+        history, tape, dxg, dhg, dweights, carry, dgated, carried, dstate, reverse,
     ):  # fmt: skip
         steps, batch, _, padded = dxg.shape
         (states, _, width), hidden = carry.shape, w.shape[1]

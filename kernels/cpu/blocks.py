@@ -6,6 +6,8 @@ A is read a number at a time and spread over a register, the panel a register at
 R rows and V registers a row, R V fused multiply-adds need only R + V loads.
 """
 
+from functools import cache
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -101,56 +103,63 @@ def _merge(builder, type_, *incoming):
     return phi
 
 
-@intrinsic
-def multiply_block(
-    typingctx, rows, together, a, a_offsets, row, a_step, panel, start, pitch,
-    c, c_offsets, c_row, column, depth, resume,
-):  # fmt: skip
-    """Product of a block of `rows` (1 to ROWS) rows and one panel, see the head of this file.
+@cache
+def block_product(most):
+    """A function that multiplies blocks of up to so many rows: of fewer, it compiles quicker."""
 
-    Or, if `together`, of `panels_together(rows)` panels, `pitch` apart. Row r of A begins at
-    element `a_offsets[row + r]` of `a`, its elements lie `a_step` apart; the panel begins at
-    `start` of `panel`; row r of C at `c_offsets[c_row + r] + column` of `c`. Starts from C if
-    `resume`, else from the panel's first row. Writes VECTORS whole vectors a row and panel.
-    """
-    vector, intp = Vector(a.dtype), types.intp
+    @intrinsic
+    def multiply_block(
+        typingctx, rows, together, a, a_offsets, row, a_step, panel, start, pitch,
+        c, c_offsets, c_row, column, depth, resume,
+    ):  # fmt: skip
+        """Product of a block of `rows` (1 to `most`) rows and one panel, see the head of this file.
 
-    def codegen(context, builder, sig, args):
-        data = [array_data(context, builder, sig.args[i], args[i]) for i in (2, 3, 6, 9, 10)]
-        a_data, a_rows, panel_data, c_data, c_rows = data
-        count, many, _, _, first, step, _, begin, apart, _, _, c_first, across, length, go_on = args
-        first_row = builder.gep(panel_data, [begin])
+        Or, if `together`, of `panels_together(rows)` panels, `pitch` apart. Row r of A begins at
+        element `a_offsets[row + r]` of `a`, its elements lie `a_step` apart; the panel begins at
+        `start` of `panel`; row r of C at `c_offsets[c_row + r] + column` of `c`. Starts from C if
+        `resume`, else from the panel's first row. Writes VECTORS whole vectors a row and panel.
+        """
+        vector, intp = Vector(a.dtype), types.intp
 
-        def pointers(base, offsets, first, column, count):
-            for r in range(count):
-                index = builder.add(first, ir.Constant(first.type, r))
-                offset = builder.load(builder.gep(offsets, [index]))
-                yield builder.gep(base, [builder.add(offset, column)])
+        def codegen(context, builder, sig, args):
+            data = [array_data(context, builder, sig.args[i], args[i]) for i in (2, 3, 6, 9, 10)]
+            a_data, a_rows, panel_data, c_data, c_rows = data
+            count, many, _, _, first, step, _, begin, apart, _, _, c_first, across, *rest = args
+            length, go_on = rest
+            first_row = builder.gep(panel_data, [begin])
 
-        # One machine loop for each height: a choice made inside, for a call costs as much as
-        # ten steps of the depth.
-        end = builder.append_basic_block("multiplied")
-        several = builder.select(many, ir.Constant(count.type, ROWS), ir.Constant(count.type, 0))
-        choice = builder.switch(builder.add(count, several), end)
-        nothing = ir.Constant(first.type, 0)
-        for height in range(1, ROWS + 1):
-            for panels in sorted({1, panels_together(height)}):
-                block = builder.append_basic_block(f"rows_{height}_panels_{panels}")
-                number = height + (ROWS if panels > 1 else 0)
-                choice.add_case(ir.Constant(count.type, number), block)
-                builder.position_at_end(block)
-                a_pointers = list(pointers(a_data, a_rows, first, nothing, height))
-                c_pointers = list(pointers(c_data, c_rows, c_first, across, height))
-                _emit_block(
-                    builder, vector, a_pointers, step, first_row, apart, panels, c_pointers, length,
-                    go_on,
-                )  # fmt: skip
-                builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
+            def pointers(base, offsets, first, column, count):
+                for r in range(count):
+                    index = builder.add(first, ir.Constant(first.type, r))
+                    offset = builder.load(builder.gep(offsets, [index]))
+                    yield builder.gep(base, [builder.add(offset, column)])
 
-    arguments = (
-        intp, types.boolean, a, a_offsets, intp, intp, panel, intp, intp,
-        c, c_offsets, intp, intp, intp, types.boolean,
-    )  # fmt: skip
-    return types.void(*arguments), codegen
+            # One machine loop for each height: a choice made inside, for a call costs as much as
+            # ten steps of the depth.
+            end = builder.append_basic_block("multiplied")
+            several = builder.select(many, count.type(most), count.type(0))
+            choice = builder.switch(builder.add(count, several), end)
+            nothing = ir.Constant(first.type, 0)
+            for height in range(1, most + 1):
+                for panels in sorted({1, panels_together(height)}):
+                    block = builder.append_basic_block(f"rows_{height}_panels_{panels}")
+                    number = height + (most if panels > 1 else 0)
+                    choice.add_case(ir.Constant(count.type, number), block)
+                    builder.position_at_end(block)
+                    a_pointers = list(pointers(a_data, a_rows, first, nothing, height))
+                    c_pointers = list(pointers(c_data, c_rows, c_first, across, height))
+                    _emit_block(
+                        builder, vector, a_pointers, step, first_row, apart, panels, c_pointers,
+                        length, go_on,
+                    )  # fmt: skip
+                    builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        arguments = (
+            intp, types.boolean, a, a_offsets, intp, intp, panel, intp, intp,
+            c, c_offsets, intp, intp, intp, types.boolean,
+        )  # fmt: skip
+        return types.void(*arguments), codegen
+
+    return multiply_block

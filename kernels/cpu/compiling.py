@@ -71,7 +71,7 @@ _AS_PART = {
     "no_cfunc_wrapper": True,
 }
 
-part = njit(**_AS_PART)
+part = njit(forceinline=False, **_AS_PART)  # said, lest it inherit this from who calls it first
 """Decorates a function that kernels call."""
 
 inlined = njit(forceinline=True, **_AS_PART)

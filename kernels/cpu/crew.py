@@ -15,12 +15,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .compiling import inlined
+from .compiling import inlined, kernel
 from .waiting import FOREVER, LINE, exchange, look_for, pause, read, wait, write
 
 _STATE, _FUNCTION, _FRAME, _DONE, _EXPECTED = range(5)
 # States. From _POSTED + 1 on, a call is posted: its number, by which nobody takes it for another.
-_AWAY, _LOOKING, _CHOSEN, _BUSY, _POSTED = range(5)
+_AWAY, _COMING, _LOOKING, _CHOSEN, _BUSY, _POSTED = range(6)
 NOBODY = np.zeros(0, np.int64)
 _POINTER = ir.IntType(8).as_pointer()
 
@@ -62,6 +62,7 @@ def _entry(context, module, described, signature, frame_type):
     kind = ir.FunctionType(flag, [_POINTER, flag])
     entry = ir.Function(module, kind, f"{described.mangled_name}.by_address")
     entry.linkage = "internal"
+    entry.attributes.add("noinline")  # into the leader: one copy for all is enough
     builder = ir.IRBuilder(entry.append_basic_block())
     frame, leads = entry.args
     arguments = builder.load(builder.bitcast(frame, frame_type.as_pointer()))
@@ -87,15 +88,21 @@ def call_by_address(typingctx, function, frame, leads):
     return types.boolean(types.int64, types.int64, types.boolean), codegen
 
 
+@kernel("expect_worker")
+def expect_worker(crew, worker):
+    """Let calls be posted to a worker that is about to wake."""
+    exchange(crew, worker * LINE, _AWAY, _COMING)
+
+
 @inlined
 def post(crew, worker, function, frame):
-    """Let a worker make a call: at once if it looks for work, or when it comes to that.
+    """Let a worker make a call that looks for work, or is about to.
 
-    Returns the number of the call, for `finish`, or 0 if another was quicker.
+    Returns the number of the call, for `finish`, or 0 if it does not, or another was quicker.
     """
     line = worker * LINE
     state = read(crew, line)
-    if state > _LOOKING or not exchange(crew, line, state, _CHOSEN):
+    if state != _LOOKING and state != _COMING or not exchange(crew, line, state, _CHOSEN):
         return np.int64(0)
     number = crew[line + _DONE] + 1
     crew[line + _FUNCTION], crew[line + _FRAME] = function, frame
@@ -127,8 +134,8 @@ def look_for_work(crew, worker, board, at, number, most):
                 write(crew, line + _DONE, crew[line + _DONE] + 1)
                 write(crew, line, _LOOKING)
                 looks = 0
-        elif state == _AWAY:
-            exchange(crew, line, _AWAY, _LOOKING)
+        elif state < _LOOKING:
+            exchange(crew, line, state, _LOOKING)
         elif looks < most and read(board, at) < number:
             wait(looks)
             looks += 1

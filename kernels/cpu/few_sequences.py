@@ -8,13 +8,16 @@ import numpy as np
 
 from .extras import as_triples
 from .forward import input_block_rows
+from .forward_units import forward_units
+from .frozen import release
 from .norms import of_products
 from .reduced import ReducedWeights
 from .sharing import spread
 from .threads import run_team, team_for
-from .workspace import aligned_empty, give_back
+from .workspace import aligned_empty
 
 WORTH_PACKING = 16  # rows of inputs for which their weights are
+BYTES_WORTH_PACKING = 3 << 19  # of recurrent weights: more than a second-level cache holds
 LEAST_BLOCK_ROWS = 128  # of inputs multiplied at once: most sequences need no second block
 
 
@@ -36,16 +39,27 @@ def team_of_units(cell, hidden, steps, batch, back=False):
     return team_for(steps, batch * cell.gates * hidden * hidden, 2 if cell.late else 1, back)
 
 
+class UnitsKernels(dict):
+    """The kernels of `forward_units` by whether recurrent weights are packed."""
+
+    def __init__(self, cell, dtype):
+        super().__init__()
+        self._of = cell, dtype
+
+    def __missing__(self, packed):
+        return self.setdefault(packed, forward_units(*self._of, packed))
+
+
 class FewSequences:
     """Runs sequences of one shape (T, B, I) forward.
 
-    `kernel` is that of `forward_units`, `order` the `WeightOrder`; lengths (B,) or None.
+    `kernels` are its `UnitsKernels`, `order` the `WeightOrder`; lengths (B,) or None.
     """
 
-    def __init__(self, kernel, cell, order, shape, lengths):
+    def __init__(self, kernels, cell, order, shape, lengths):
         self.shape = shape
         self._steps, self._batch, inputs = shape
-        self._kernel, self._cell, self._order = kernel, cell, order
+        self._kernels, self._cell, self._order = kernels, cell, order
         ((self._rows, self._counts),) = spread(lengths, self._steps, self._batch, 1)
         block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(inputs))
         self._block, width = min(self._steps, max(1, block_rows // self._batch)), order.panel_width
@@ -54,8 +68,7 @@ class FewSequences:
             (self._block * self._batch, self._panels * width),
             (self._batch * cell.kept * order.padded,),
         )
-        self._no_panels = np.empty((0, 0, 0), order.dtype)
-        self._last = None, None
+        self._last = None, None, (None,) * 3
 
     def room(self):
         """Memory for one call at a time."""
@@ -69,32 +82,34 @@ class FewSequences:
 
         `weights` are those of the products; for the other arguments see `forward_units`.
         """
-        last, lying = self._last
+        last, lying, (wx, wh, wq) = self._last
         if weights is not last:
             lying = as_they_lie(weights, self._order.no_bias)
-            self._last = weights, lying
-        wx, panels, to_pack = self._no_panels, 0, self._order.nothing_to_pack
+            wx, wh, wq = self._order.frozen_panels(weights)
+            if lying[1].nbytes < BYTES_WORTH_PACKING:
+                wh = wq = self._order.no_panels
+            self._last = weights, lying, (wx, wh, wq)
+        panels, to_pack, floats = 0, self._order.nothing_to_pack, weights
         if self._steps * self._batch >= WORTH_PACKING:
-            floats = weights
             if isinstance(weights, ReducedWeights):
                 floats = weights.expanded_for_inputs()
             # Before the loop: in its first step the leader is alone.
             panels = 0 if self._cell.normalised else self._panels
             if self._steps > self._block or not panels:
                 wx = self._order.input_panels(floats)
-            else:
+            elif not wx.size:
                 to_pack = self._order.input_columns(floats)
         xg, kept = room
         run_team(
-            self._kernel,
+            self._kernels[wh.size > 0],
             *team_of_units(self._cell, final.shape[2], self._steps, self._batch),
             (
-                x, self._rows, self._counts, *lying, wx, panels, *to_pack, state, final,
-                as_triples(extras), norms, history, xg, y.reshape(-1), column, y.shape[2], saved,
-                gated, kept, keep, reverse,
+                x, self._rows, self._counts, *lying, wx, wh, wq, panels, *to_pack, state,
+                final, as_triples(extras), norms, history, xg, y.reshape(-1), column, y.shape[2],
+                saved, gated, kept, keep, reverse,
             ),
         )  # fmt: skip
-        give_back(wx)
+        release(floats, wx)
 
 
 class SequenceStepper:

@@ -35,9 +35,10 @@ def input_block_rows(inputs):
 _input_block_rows = inlined(input_block_rows)
 
 
-def vectors_together(gates):
-    """The least number of vectors of hidden units whose `gates` gates fill whole panels."""
-    return VECTORS // gcd(VECTORS, gates)
+def vectors_apart(cell):
+    """The least number of vectors of units whose gates, early and late, fill whole panels."""
+    counts = (cell.gates, cell.gates - cell.late, cell.late or cell.gates)
+    return lcm(*(VECTORS // gcd(VECTORS, count) for count in counts))
 
 
 @cache
@@ -46,8 +47,7 @@ def _pass_width(cell, dtype):
 
     Of a normalised cell one pass has all of them: normalising waits for all products of a row.
     """
-    counts = (cell.gates, cell.gates - cell.late, cell.late or cell.gates)
-    vectors = lcm(*(vectors_together(count) for count in counts))
+    vectors = vectors_apart(cell)
     least = vectors * lanes_of(dtype)
     if cell.normalised:
         return inlined(lambda padded: (padded + least - 1) // least * least)

@@ -12,11 +12,11 @@ import numpy as np
 from ..specialise import text_of_cell
 from .blocks import VECTORS
 from .compiling import inlined, part
-from .forward import list_rows, vectors_together
+from .forward import list_rows, vectors_apart
 from .normalisation import HIDDEN, INPUTS, normalise
 from .packing import pack_columns
 from .passes import cell_pass, gate_pass
-from .product import multiply_whole_panels
+from .product import multiply_fewest_rows, multiply_whole_panels
 from .short_dots import dot_inputs, inputs_for
 from .simd import REGISTER_BYTES, lanes_of, load_part, store
 from .team import (
@@ -45,8 +45,9 @@ def multiply_rows(first, gates, lanes):
 
     @inlined
     def multiply(
-        begin, end, hidden, w, scale, bias, depth, x, offsets, count, out, out_offsets, downwards
-    ):
+        begin, end, hidden, w, scale, bias, panels, depth, x, offsets, count, out, out_offsets,
+        downwards,
+    ):  # fmt: skip
         inputs = inputs_for(w, x, offsets, count, depth)
         j, to_next = (end - lanes, -lanes) if downwards else (begin, lanes)
         for _ in range(begin, end, lanes):
@@ -66,23 +67,48 @@ def multiply_rows(first, gates, lanes):
     return multiply
 
 
-def one_phase(cell, dtype):
-    run_cell, multiply = cell_pass(cell, dtype), multiply_rows(0, cell.gates, lanes_of(dtype))
+@cache
+def multiply_packed(gates):
+    """As `multiply_rows`, with weights and biases of so many gates packed in `panels`."""
+
+    @inlined
+    def multiply(
+        begin, end, hidden, w, scale, bias, panels, depth, x, offsets, count, out, out_offsets,
+        downwards,
+    ):  # fmt: skip
+        across = panels.shape[2]
+        multiply_fewest_rows(
+            x, offsets, count, np.intp(1), depth, panels, begin * gates // across,
+            min((end * gates + across - 1) // across, panels.shape[0]), out, out_offsets,
+            np.bool_(False),
+        )  # fmt: skip
+
+    return multiply
+
+
+def multiply_units(first, gates, lanes, packed):
+    """`multiply_packed` or `multiply_rows`."""
+    return multiply_packed(gates) if packed else multiply_rows(first, gates, lanes)
+
+
+def one_phase(cell, dtype, packed):
+    run_cell = cell_pass(cell, dtype)
+    multiply = multiply_units(0, cell.gates, lanes_of(dtype), packed)
     normalise_products = normalise(cell, dtype, HIDDEN)
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, norms, history, y,
-        y_offset, y_stride, tape, gated, kept, keep,
+        x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history,
+        y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         states_flat = flattened(history)
         multiply(
-            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets,
-            t % 2 == 1,
+            begin, end, hidden, w, scale, bias, wh, hidden, states_flat, offsets, count, hg,
+            hg_offsets, t % 2 == 1,
         )  # fmt: skip
         normalise_products(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_cell(
@@ -94,18 +120,18 @@ def one_phase(cell, dtype):
     return step
 
 
-def two_phase(cell, dtype):
+def two_phase(cell, dtype, packed):
     run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
     early_count = cell.gates - cell.late
-    multiply_early = multiply_rows(0, early_count, lanes_of(dtype))
-    multiply_late = multiply_rows(early_count, cell.late, lanes_of(dtype))
+    multiply_early = multiply_units(0, early_count, lanes_of(dtype), packed)
+    multiply_late = multiply_units(early_count, cell.late, lanes_of(dtype), packed)
     normalise_early, normalise_late = (normalise(cell, dtype, HIDDEN, phase) for phase in (0, 1))
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, hg, hg_offsets, offsets, hidden, extras, norms, history, y,
-        y_offset, y_stride, tape, gated, kept, keep,
+        x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history,
+        y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = flattened(history), flattened(gated)
@@ -113,8 +139,8 @@ def two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         multiply_early(
-            begin, end, hidden, w, scale, bias, hidden, states_flat, offsets, count, hg, hg_offsets,
-            t % 2 == 1,
+            begin, end, hidden, w, scale, bias, wh, hidden, states_flat, offsets, count, hg,
+            hg_offsets, t % 2 == 1,
         )  # fmt: skip
         normalise_early(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_gates(
@@ -125,8 +151,8 @@ def two_phase(cell, dtype):
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
         multiply_late(
-            begin, end, hidden, w, scale, bias, hidden, gated_flat, offsets, count, hg, hg_offsets,
-            t % 2 == 1,
+            begin, end, hidden, w, scale, bias, wq, hidden, gated_flat, offsets, count, hg,
+            hg_offsets, t % 2 == 1,
         )  # fmt: skip
         normalise_late(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
         run_cell(
@@ -157,7 +183,8 @@ def _multiply_first_inputs(
     block, pitch = xg.shape
     row_numbers, offsets = np.empty(block, np.intp), np.empty(block, np.intp)
     across = VECTORS * (REGISTER_BYTES // x.itemsize)
-    packed, own = wx.size > 0, np.empty((1, width + 1, across), x.dtype)
+    packed = wx.size > 0
+    own = wx if packed else np.empty((1, width + 1, across), x.dtype)
     xg_offsets = np.arange(block) * pitch
     listed = list_rows(
         0, block // batch, steps, reverse, rows, counts, batch, width, row_numbers, offsets
@@ -171,49 +198,44 @@ def _multiply_first_inputs(
             pack_columns(w, starts[begin:end], bias, numbers[begin:end], own)
         first = p if packed else np.intp(0)
         multiply_whole_panels(
-            flattened(x), offsets, listed, np.intp(1), width, wx if packed else own, first,
-            first + 1, flattened(xg)[begin:], xg_offsets, np.bool_(False),
+            flattened(x), offsets, listed, np.intp(1), width, own, first, first + 1,
+            flattened(xg)[begin:], xg_offsets, np.bool_(False),
         )  # fmt: skip
         hand_in(board)
 
 
 @cache
-def forward_units(cell, dtype):
+def forward_units(cell, dtype, packed=False):
     """The kernel of a team (see `team`) for this cell and dtype.
 
     Its arguments: the crew and the team's board; x (T, B, I); `rows`, the sequences by falling
     length; `counts` (T,), how many of them reach step t; weights as they lie, the scales of their
-    rows (nothing for floats), and biases; wx, the packed input weights, or nothing if they are to
-    be used as they lie; how many `panels` of products with inputs to make before the loop, none or
-    all, of wx, or else of what `pack_columns` packs of w, starts, bias and numbers; state
-    and final (S, B, H), the states before and after all steps, which may be one array; extras;
-    `norms`, see `normalisation`; history; xg, room for the products of a block of steps' inputs
-    (steps B, G H' and more); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset;
-    tape, gated; kept, room for B sequences; whether to keep the former; whether time runs
-    backwards. A normalised cell's team has one member, who has all products of a row.
+    rows (nothing for floats), and biases; wx, the packed weights of inputs, or nothing if they are
+    to be used as they lie; wh and wq, those of early and late gates, if they are `packed`; how many
+    `panels` of products with inputs to make before the loop, none or all, of wx, or else of what
+    `pack_columns` packs of w, starts, bias and numbers; state and final (S, B, H), the states
+    before and after all steps, which may be one array; extras; `norms`, see `normalisation`;
+    history; xg, room for the products of a block of steps' inputs (steps B, G H' rounded up to
+    panels); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset; tape, gated;
+    kept, room for B sequences; whether to keep the former; whether time runs backwards. A
+    normalised cell's team has one member, who has all products of a row.
     """
-    lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_together(cell.gates)
-    step = (two_phase if cell.late else one_phase)(cell, dtype)
+    lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_apart(cell)
+    step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
     multiply_inputs = multiply_rows(0, cell.gates, lanes)
     normalise_inputs = normalise(cell, dtype, INPUTS)
-    panels_together = gate_count * together // VECTORS
     meetings = 2 if cell.late else 1
 
-    @team_kernel(f"forward_units {text_of_cell(cell)} {dtype}")
+    @team_kernel(f"forward_units {text_of_cell(cell)} {dtype} {packed}")
     def forward(
-        leads, crew, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, panels,
-        w, starts, bias, numbers, state, final, extras, norms, history, xg, y, y_offset, y_stride, tape, gated, kept,
-        keep, reverse,
+        leads, crew, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq,
+        panels, w, starts, bias, numbers, state, final, extras, norms, history, xg, y, y_offset,
+        y_stride, tape, gated, kept, keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
         hidden, x_stride, block = final.shape[2], xg.shape[1], xg.shape[0] // batch
         ends = np.empty((2, batch), np.intp)
-        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
-        offsets = np.empty(batch, np.intp)
-        xg_offsets = np.arange(block * batch) * x_stride
-        hg = np.empty(batch * gate_count * padded, x.dtype)
-        hg_offsets = np.arange(batch) * (gate_count * padded)
         if panels:
             _multiply_first_inputs(
                 leads, crew, board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg,
@@ -231,6 +253,10 @@ def forward_units(cell, dtype):
         if s0 < 0:
             return
         xg_flat, x_flat = flattened(xg), flattened(x)
+        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
+        offsets = np.empty(batch, np.intp)
+        xg_offsets = np.arange(block * batch) * x_stride
+        hg, hg_offsets = np.empty(batch * x_stride, x.dtype), np.arange(batch) * x_stride
         groups = (padded // lanes + together - 1) // together
         multiplied = block if panels else np.intp(0)
         members_before, used, disturbed = np.intp(1), np.intp(0), False
@@ -252,15 +278,17 @@ def forward_units(cell, dtype):
                 )  # fmt: skip
                 mine = xg_flat[begin * gate_count :]
                 if wx.size:
+                    across = wx.shape[2]
                     multiply_whole_panels(
-                        x_flat, x_offsets, used, np.intp(1), width, wx, group * panels_together,
-                        min(next_group * panels_together, wx.shape[0]), mine, xg_offsets,
-                        np.bool_(False),
+                        x_flat, x_offsets, used, np.intp(1), width, wx,
+                        begin * gate_count // across,
+                        min((end * gate_count + across - 1) // across, wx.shape[0]), mine,
+                        xg_offsets, np.bool_(False),
                     )  # fmt: skip
                 else:
                     multiply_inputs(
-                        begin, end, hidden, w_ih, scale_ih, b_ih, width, x_flat, x_offsets, used,
-                        mine, xg_offsets, False,
+                        begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, x_flat, x_offsets,
+                        used, mine, xg_offsets, False,
                     )  # fmt: skip
                 normalise_inputs(
                     mine, xg_offsets, used, x_numbers, np.intp(0), hidden, padded, norms, keep
@@ -275,7 +303,7 @@ def forward_units(cell, dtype):
             long = step(
                 board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
                 before % slots, after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh,
-                b_hh, hg, hg_offsets, offsets, hidden, extras, norms, history, y, y_offset,
+                b_hh, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history, y, y_offset,
                 y_stride, tape, gated, kept, keep,
             )  # fmt: skip
             used += counts[t]

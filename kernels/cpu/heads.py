@@ -36,14 +36,14 @@ class HeadedRecurrence:
 
     def stepper(self, state, steps=1):
         own_states = [np.empty_like(state[..., units], order="C") for units in self._units]
-        steps = [self._of_head.stepper(own, steps) for own in own_states]
+        steppers = [self._of_head.stepper(own, steps) for own in own_states]
         own_y = np.empty((steps, state.shape[1], self._size), state.dtype)
 
         def step(weights, extras, x, y):
             weights = self._by_head(weights)
             for head, units in enumerate(self._units):
                 own_states[head][...] = state[..., units]
-                steps[head](_rows(weights, head), _of_units(extras, units), x, own_y)
+                steppers[head](_rows(weights, head), _of_units(extras, units), x, own_y)
                 y[..., units], state[..., units] = own_y, own_states[head]
 
         return step

@@ -8,9 +8,15 @@ import numpy as np
 from .backward import backward_rows
 from .backward_units import backward_units
 from .extras import as_triples
-from .few_sequences import FewSequences, SequenceStepper, team_of_units
+from .few_sequences import (
+    BYTES_WORTH_PACKING,
+    FewSequences,
+    SequenceStepper,
+    UnitsKernels,
+    team_of_units,
+)
 from .forward import forward_rows
-from .forward_units import forward_units
+from .frozen import release
 from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
 from .products_of_all_steps import ProductsOfAllSteps
@@ -22,8 +28,8 @@ from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
 
-STEPS_WORTH_PACKING = 24  # for so many the way back packs recurrent weights of several sequences,
-BYTES_WORTH_PACKING = 3 << 19  # or of one if they are more than a second-level cache holds
+# For so many the way back packs recurrent weights, if they are large or there are more sequences.
+STEPS_WORTH_PACKING = 24
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Recurrence:
         self._products = ProductsOfAllSteps(cell, self._order)
         self._norms = Norms(cell, hidden_size, self.padded, self.dtype)
         self._no_tape = np.empty((0, cell.saved, self.padded), dtype)
-        self._no_panels = self._no_projection = np.empty((0, 0, 0), dtype)
+        self._no_projection = np.empty((0, 0, 0), dtype)
         width = self._order.panel_width
         self._panels_width = -(-self.padded // width) * width
         self._last_few = None
@@ -75,7 +81,7 @@ class Recurrence:
 
     @cached_property
     def _forward_units(self):
-        return forward_units(self.cell, self.dtype)
+        return UnitsKernels(self.cell, self.dtype)
 
     @cached_property
     def _backward_rows(self):
@@ -177,7 +183,7 @@ class Recurrence:
                 )
             ],
         )  # fmt: skip
-        give_back(wx, wh, wq)
+        release(weights, wx, wh, wq)
         return np.ascontiguousarray(history[:, last, sequences, : self.hidden])
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
@@ -226,7 +232,7 @@ class Recurrence:
         cell = self.cell
         ((rows, counts),) = spread(tape.lengths, steps, batch, 1)
         (norm,) = self._norms.back(tape.norms, HIDDEN, 1)
-        wh = wq = self._no_panels
+        wh = wq = self._order.no_panels
         if steps >= STEPS_WORTH_PACKING and (batch > 1 or w_hh.nbytes >= BYTES_WORTH_PACKING):
             wh, wq = self._order.hidden_panels_back(w_hh)
         carry_shape = batch, self._panels_width

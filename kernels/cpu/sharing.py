@@ -4,9 +4,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from .product import FEWEST_ROWS
 from .threads import get_num_threads, split
 
-FEW = 3  # sequences for which the weights are better used as they lie, by units
+FEW = FEWEST_ROWS  # sequences for which the weights are better used as they lie, by units
 
 
 @lru_cache(maxsize=64)

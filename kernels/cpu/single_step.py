@@ -14,12 +14,15 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
 from ..specialise import text_of_cell
+from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .extras import as_triples
 from .few_sequences import as_they_lie
-from .forward_units import multiply_rows, one_phase, two_phase
+from .forward import vectors_apart
+from .forward_units import multiply_units, one_phase, two_phase
 from .normalisation import INPUTS, normalise
 from .norms import of_products
+from .sharing import FEW
 from .simd import lanes_of
 from .threads import run_parallel, shares, split
 from .views import flattened
@@ -41,22 +44,23 @@ def _pointer_to(dtype):
 
 # What a frame holds: the units from `begin` to `end`, sizes, addresses.
 (
-    _BEGIN, _END, _PITCH_IH, _PITCH_HH, _SCALES,
-    _W_IH, _W_HH, _SCALE_IH, _SCALE_HH, _B_IH, _B_HH, _STATE, _HISTORY, _XG, _HG, _GATED, _KEPT,
-    _OFFSETS,
-) = range(18)  # fmt: skip
+    _BEGIN, _END, _PITCH_IH, _PITCH_HH, _SCALES, _PANELS, _EARLY, _LATE,
+    _W_IH, _W_HH, _SCALE_IH, _SCALE_HH, _B_IH, _B_HH, _WX, _WH, _WQ, _STATE, _HISTORY, _XG, _HG,
+    _GATED, _KEPT, _OFFSETS,
+) = range(24)  # fmt: skip
 
 
 @cache
-def step_kernel(cell, dtype, weights_dtype):
+def step_kernel(cell, dtype, weights_dtype, packed):
     """The kernel (frame, x (1, B, I), y (1, B, H)) of a cell; if it has extras or is normalised,
     (frame, x, y, extras, norms). See `Stepper` for what a frame holds."""
     lanes, states_count, gate_count, kept_count = (
         lanes_of(dtype), cell.states, cell.gates, cell.kept,
     )  # fmt: skip
-    take_step = (two_phase if cell.late else one_phase)(cell, dtype)
+    across = VECTORS * lanes
+    take_step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
     multiply_inputs, normalise_inputs = (
-        multiply_rows(0, cell.gates, lanes), normalise(cell, dtype, INPUTS),
+        multiply_units(0, cell.gates, lanes, packed), normalise(cell, dtype, INPUTS),
     )  # fmt: skip
     floats, weights, integers = map(_pointer_to, (dtype, weights_dtype, np.intp))
 
@@ -64,16 +68,20 @@ def step_kernel(cell, dtype, weights_dtype):
     def run(frame, x, y, extras, norms):
         (_, batch, width), hidden, begin, end = x.shape, y.shape[2], frame[_BEGIN], frame[_END]
         padded, gates = (hidden + lanes - 1) // lanes * lanes, gate_count * hidden
+        pitch = (gate_count * padded + across - 1) // across * across
         w_ih = carray(weights(frame[_W_IH]), (gates, frame[_PITCH_IH]))
         w_hh = carray(weights(frame[_W_HH]), (gates, frame[_PITCH_HH]))
         scale_ih = carray(floats(frame[_SCALE_IH]), (frame[_SCALES],))
         scale_hh = carray(floats(frame[_SCALE_HH]), (frame[_SCALES],))
         b_ih = carray(floats(frame[_B_IH]), (gates,))
         b_hh = carray(floats(frame[_B_HH]), (gates,))
+        wx = carray(floats(frame[_WX]), (frame[_PANELS], width + 1, across))
+        wh = carray(floats(frame[_WH]), (frame[_EARLY], hidden + 1, across))
+        wq = carray(floats(frame[_WQ]), (frame[_LATE], hidden + 1, across))
         state = carray(floats(frame[_STATE]), (states_count, batch, hidden))
         history = carray(floats(frame[_HISTORY]), (states_count, 2, batch, padded))
-        xg = carray(floats(frame[_XG]), (batch * gate_count * padded,))
-        hg = carray(floats(frame[_HG]), (batch * gate_count * padded,))
+        xg = carray(floats(frame[_XG]), (batch * pitch,))
+        hg = carray(floats(frame[_HG]), (batch * pitch,))
         gated = carray(floats(frame[_GATED]), (batch, padded))
         kept = carray(floats(frame[_KEPT]), (batch * kept_count * padded,))
         # Which sequences there are; where their rows of inputs begin, of products, of states.
@@ -87,21 +95,21 @@ def step_kernel(cell, dtype, weights_dtype):
                         history[s, 0, r, j] = state[s, r, j]
         first = begin * gate_count
         multiply_inputs(
-            begin, end, hidden, w_ih, scale_ih, b_ih, width, flattened(x), x_offsets, batch,
+            begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, flattened(x), x_offsets, batch,
             xg[first:], products, False,
         )  # fmt: skip
         normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, False)
         take_step(
-            frame, 0, 1, 1, begin, end, batch, 0, 0, 1, rows, xg, first, gate_count * padded, w_hh,
-            scale_hh, b_hh, hg[first:], products, seen, hidden, extras, norms, history,
-            flattened(y), 0, hidden, history, gated, kept, False,
+            frame, 0, 1, 1, begin, end, batch, 0, 0, 1, rows, xg, first, pitch, w_hh, scale_hh,
+            b_hh, wh, wq, hg[first:], products, seen, hidden, extras, norms, history, flattened(y),
+            0, hidden, history, gated, kept, False,
         )  # fmt: skip
         for s in range(states_count):
             for r in range(batch):
                 for j in range(begin, min(end, hidden)):
                     state[s, r, j] = history[s, 1, r, j]
 
-    identity = f"single_step {text_of_cell(cell)} {dtype} {weights_dtype}"
+    identity = f"single_step {text_of_cell(cell)} {dtype} {weights_dtype} {packed}"
     if _takes_more(cell):
         return kernel(identity)(lambda frame, x, y, extras, norms: run(frame, x, y, extras, norms))
     return kernel(identity)(lambda frame, x, y: run(frame, x, y, (), ()))
@@ -120,8 +128,9 @@ class Stepper:
 
     def __init__(self, inputs, cell, order, state, norms):
         (states, batch, _), padded = state.shape, order.padded
-        dtype, products = state.dtype, cell.gates * padded
-        self._cell, self._norms, self._no_bias = cell, norms, order.no_bias
+        dtype, across = state.dtype, order.panel_width
+        products = -(-cell.gates * padded // across) * across
+        self._cell, self._norms, self._order = cell, norms, order
         self._dtype, self._takes_more = dtype, _takes_more(cell)
         self._last = None
         sequences = np.arange(batch)
@@ -153,14 +162,18 @@ class Stepper:
         """Fill the frames; the weights stay where they are as long as they are the last."""
         if self._takes_more:
             self._norms_taken = self._norms.take(weights, 0)
-        arrays = as_they_lie(of_products(self._cell, weights), self._no_bias)
+        weights_of_products = of_products(self._cell, weights)
+        arrays = as_they_lie(weights_of_products, self._order.no_bias)
+        few = self._room[0].shape[1] <= FEW
+        panels = self._order.frozen_panels(weights_of_products if few else ())
         w_ih, w_hh, scale_ih = arrays[:3]
-        addresses = [a.ctypes.data for a in (*arrays, *self._room)]
-        sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size
+        addresses = [a.ctypes.data for a in (*arrays, *panels, *self._room)]
+        sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size, *map(len, panels)
         self._frames = [
             np.array([*bounds, *sizes, *addresses], np.intp) for bounds in self._bounds(w_ih, w_hh)
         ]
-        self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype)
+        packed = panels[0].size > 0
+        self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype, packed)
         self._last = weights  # when all is ready for them, lest a call that is broken off tell so
 
     def _bounds(self, w_ih, w_hh):
@@ -170,5 +183,9 @@ class Stepper:
         batch, padded = history.shape[2:]
         if self._cell.late or self._cell.normalised:
             return [(0, padded)]
-        lanes, threads = lanes_of(self._dtype), shares(2 * batch * (w_ih.size + w_hh.size))
-        return [(a * lanes, b * lanes) for a, b in split(padded // lanes, threads)]
+        group, threads = (
+            vectors_apart(self._cell) * lanes_of(self._dtype),
+            shares(2 * batch * (w_ih.size + w_hh.size)),
+        )
+        bounds = split(-(-padded // group), threads)
+        return [(a * group, min(b * group, padded)) for a, b in bounds]

@@ -54,7 +54,7 @@ def team_kernel(identity):
         def lead(crew, board, arguments):
             function, frame = address_of_call(member, (crew, board, *arguments))
             board[_MEMBERS + _FUNCTION], board[_MEMBERS + _FRAME] = function, frame
-            call_followers(crew, board)
+            call_followers(crew, board, True)
             failed = call_by_address(function, frame, True)
             if read(board, _CLOSED) == 0:
                 close(board, False)
@@ -79,9 +79,9 @@ def _with_names(names, lead):
 
 
 @inlined
-def call_followers(crew, board):
+def call_followers(crew, board, leads):
     """By the leader: call workers that are free, as many as may follow."""
-    for worker in range(crew.size // LINE):
+    for worker in range(crew.size // LINE if leads else 0):
         if board[_MEMBERS + _CALLED] >= board[_MEMBERS + _MOST]:
             return
         place = _MEMBERS + (1 + worker) * LINE + _CALL
@@ -95,8 +95,7 @@ def call_followers(crew, board):
 @inlined
 def take_piece(crew, board, leads, pieces):
     """The number of a piece of work that nobody has taken; -1 if there is none left."""
-    if leads:
-        call_followers(crew, board)
+    call_followers(crew, board, leads)
     piece = count_up(board, _TAKEN) - 1
     return np.intp(piece) if piece < pieces else np.intp(-1)
 
@@ -145,8 +144,7 @@ def prepare_next(crew, board, step, disturbed):
 
     Or, if the team was `disturbed`, nobody.
     """
-    if not disturbed:
-        call_followers(crew, board)
+    call_followers(crew, board, not disturbed)
     members = 1 if disturbed else 1 + read(board, _ARRIVED)
     place = _MEMBERS + _SHARING + (step + 1) % 2
     if board[place] != members:  # else nobody need fetch this line anew

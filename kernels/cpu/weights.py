@@ -3,6 +3,7 @@
 import numpy as np
 
 from .compiling import kernel
+from .frozen import FrozenWeights, packed
 from .packing import empty_panels, pack_columns, pack_rows, panel_width
 from .simd import lanes_of
 from .threads import run_parallel, shares, split
@@ -62,6 +63,7 @@ class WeightOrder:
         )
         self._nothing, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
         self.nothing_to_pack = self._nothing, self._no_rows, self._nothing, self._no_rows
+        self.no_panels = np.empty((0, 0, 0), dtype)
         self.no_bias = np.zeros(cell.gates * hidden_size, dtype)
 
     def _to_pack(self, w, rows, bias):
@@ -93,13 +95,25 @@ class WeightOrder:
 
     def input_panels(self, weights):
         """Packed for the inputs' products forward, biases included."""
-        return self._columns(weights[0], self._all_forward, weights[2])
+        return packed(
+            weights, "inputs", lambda: self._columns(weights[0], self._all_forward, weights[2])
+        )
 
     def hidden_panels(self, weights):
         """Packed for the hidden states' products forward: of the early gates, of the late ones."""
         w_hh, b_hh = weights[1], weights[3]
         early, late = self._early_forward, self._late_forward
-        return self._columns(w_hh, early, b_hh), self._columns(w_hh, late, b_hh)
+        return packed(
+            weights,
+            "hidden",
+            lambda: (self._columns(w_hh, early, b_hh), self._columns(w_hh, late, b_hh)),
+        )
+
+    def frozen_panels(self, weights):
+        """Those of inputs, early and late gates if the weights are frozen, else empty ones."""
+        if not isinstance(weights, FrozenWeights):
+            return self.no_panels, self.no_panels, self.no_panels
+        return self.input_panels(weights), *self.hidden_panels(weights)
 
     def input_panels_back(self, w_ih):
         """Packed for the way back to the inputs."""

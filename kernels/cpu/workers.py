@@ -12,7 +12,7 @@ import threading
 import numpy as np
 
 from .compiling import kernel
-from .crew import look_for_work, new_crew, who_looks
+from .crew import expect_worker, look_for_work, new_crew, who_looks
 from .placement import Placement
 from .waiting import LINE, look_for, write
 
@@ -150,6 +150,7 @@ class Workers:
                     self._idle.remove(worker)
                 asleep += [self._hire() for _ in range(min(missing - len(asleep), self._to_come))]
             for worker in asleep:
+                expect_worker(self.crew, worker.place)
                 worker.prepare(_do_nothing, ())
                 worker.call()
 

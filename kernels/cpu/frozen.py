@@ -1,0 +1,30 @@
+"""Weights that no longer change: packed when they are first used, and kept so."""
+
+from .workspace import aligned_copy, give_back
+
+
+class FrozenWeights(tuple):
+    """A tuple of weights; `panels` are what they were packed into, by what for."""
+
+    def __init__(self, weights):
+        self.panels = {}
+
+
+def freeze(weights):
+    """A copy of a tuple of weights, some of which may be None."""
+    return FrozenWeights([w if w is None else aligned_copy(w) for w in weights])
+
+
+def packed(weights, use, pack):
+    """The panels that pack() returns; of frozen weights those of the first time."""
+    if not isinstance(weights, FrozenWeights):
+        return pack()
+    if use not in weights.panels:
+        weights.panels[use] = pack()
+    return weights.panels[use]
+
+
+def release(weights, *panels):
+    """Give back panels that nobody needs any more; those of frozen weights stay."""
+    if not isinstance(weights, FrozenWeights):
+        give_back(*panels)
