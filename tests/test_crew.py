@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ PATIENCE = 1 << 23  # looks: seconds
 _, MEMBERS, DONE = 0, LINE, 2 * LINE
 
 
-@team_kernel("count_members")
+# Kernels are kept on disk by these names.
+VERSION = Path(__file__).stat().st_mtime_ns
+
+
+@team_kernel(f"count_members {VERSION}")
 def count_members(leads, crew, board, counts, wanted, patience):
     """Each member counts once; the leader waits until as many have as are wanted."""
     if leads:
@@ -30,7 +35,7 @@ def count_members(leads, crew, board, counts, wanted, patience):
         count_up(counts, DONE)
 
 
-@team_kernel("take_pieces")
+@team_kernel(f"take_pieces {VERSION}")
 def take_pieces(leads, crew, board, taken):
     while True:
         piece = take_piece(crew, board, leads, taken.size)
@@ -48,9 +53,9 @@ def count():
     for _ in range(2):  # so that both workers are there, and what they run is compiled
         threads.run_parallel(time.sleep, [(0.01,)] * 3)
 
-    def run(members, wanted, wakes=True):
+    def run(members, wanted, wakes=True, patience=PATIENCE):
         counts = np.zeros(3 * LINE, np.int64)
-        threads.run_team(count_members, members, wakes, (counts, wanted, PATIENCE))
+        threads.run_team(count_members, members, wakes, (counts, wanted, patience))
         assert counts[DONE] == counts[MEMBERS] - 1, "a follower was left behind"
         return counts[MEMBERS]
 
@@ -66,22 +71,32 @@ def test_all_who_may_follow_come(count, members, pause):
         time.sleep(pause)
 
 
+def wait_until(reached):
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_a_short_loop_wakes_nobody(count):
     count(3, 3)
-    time.sleep(0.05)
-    assert count(3, 1, wakes=False) == 1
+    crew = threads._hired().crew
+    wait_until(lambda: (crew[::LINE] == 0).all())  # all sleep
+    assert count(3, 2, wakes=False, patience=3000) == 1
+    assert (crew[::LINE] == 0).all()
 
 
 def test_a_call_that_nobody_takes_up_is_never_made(count):
     count(3, 3)
-    gate = threading.Event()
-    busy = [threads._hired().give(gate.wait, [(60,), (60,)])]
+    gate, workers = threading.Event(), threads._hired()
+    busy = workers.give(gate.wait, [(60,), (60,)])
     try:
-        time.sleep(0.01)
-        assert count(3, 1) == 1
+        assert len(busy) == 2
+        wait_until(lambda: (workers.crew[::LINE] == 0).all())
+        assert count(3, 2, patience=3000) == 1
     finally:
         gate.set()
-        for call in busy[0]:
+        for call in busy:
             call.finish()
     assert count(3, 3) == 3
 
@@ -116,8 +131,7 @@ def test_workers_are_dismissed_while_they_follow(count):
         target=threads.run_team, args=(count_members, 3, True, (counts, 1 << 60, PATIENCE // 8))
     )
     leader.start()
-    while counts[MEMBERS] < 3:
-        time.sleep(0.001)
+    wait_until(lambda: counts[MEMBERS] == 3 or not leader.is_alive())
     gpurnn.set_num_threads(2)
     leader.join(60)
     assert not leader.is_alive() and counts[DONE] == 2

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -92,7 +93,20 @@ def test_a_copy_does_not_follow_the_layer():
 def test_copies_of_copies(copied):
     frozen, x = LAYERS["lstm"]().frozen(), sequences(20, 1)
     y, _ = frozen(x)
-    np.testing.assert_array_equal(copied(frozen)(x)[0], y)
+    other = copied(frozen)
+    assert not any(weights.panels for weights in other._converted.values())  # for other vectors
+    np.testing.assert_array_equal(other(x)[0], y)
+
+
+def test_many_threads_at_once():
+    """All of them pack at first; whatever a thread's frames tell of stays where it is."""
+    layer, x = LAYERS["lstm"](), sequences(1, 1)
+    expected, _ = layer(x)
+    for _ in range(20):
+        frozen = layer.frozen()
+        with ThreadPoolExecutor(8) as pool:
+            for y, _ in pool.map(lambda _: frozen(x), range(64)):
+                np.testing.assert_allclose(y, expected, rtol=0, atol=3e-6)
 
 
 def test_bad_use():
@@ -104,6 +118,10 @@ def test_bad_use():
     with pytest.raises(ValueError, match="device: expected 'cpu' for frozen weights, got 'cuda'"):
         frozen.to("cuda")
     assert frozen.to("cpu") is frozen
+    with pytest.raises(TypeError, match="reduced: expected a layer, got its copy with frozen"):
+        frozen.reduced()
+    with pytest.raises(TypeError, match="frozen: expected a layer, got its copy with reduced"):
+        LAYERS["rnn"]().reduced().frozen()
     with pytest.raises(ValueError, match="x: expected"):
         frozen(np.zeros((1, 1, I + 1), np.float32))
 

@@ -1,12 +1,13 @@
 """Few sequences, whose hidden units several threads share at each step."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gpurnn
-from gpurnn.kernels.cpu import threads
+from gpurnn.kernels.cpu import few_sequences, threads
 from gpurnn.kernels.cpu.team import join, team_kernel
 from tests.cases import CELLS, Problem, as_parts, as_state, make_layer, random_numbers
 from tests.test_recurrent import check_against_reference
@@ -56,6 +57,22 @@ def test_the_same_bits_whoever_comes_when(cell, team):
             np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_packed_weights_are_shared_too(cell, team, monkeypatch):
+    monkeypatch.setattr(few_sequences, "BYTES_WORTH_PACKING", 0)
+    problem = Problem(cell, B=2, ragged=True, **SHARED)
+    numbers = random_numbers(problem)
+    layer = make_layer(problem, numbers.params)
+    frozen = layer.frozen()
+    told = numbers.x, as_state(numbers.state), numbers.lengths
+    team(1)
+    expected, alone = layer(*told)[0], frozen(*told)[0]
+    np.testing.assert_allclose(alone, expected, rtol=0, atol=3e-6)
+    for count in (2, 3) * 10:
+        team(count)
+        np.testing.assert_array_equal(frozen(*told)[0], alone)
+
+
 def test_teams_at_once_do_not_wait_for_each_other(team):
     """More teams than there are threads to join them: each leader goes on alone."""
     problem = Problem("lstm", B=1, **SHARED)
@@ -79,7 +96,7 @@ def test_a_leader_that_fails_leaves_nobody_waiting(team):
     """Followers that have come, and were never let in, go home."""
     team(3)
 
-    @team_kernel("a_leader_that_fails")
+    @team_kernel(f"a_leader_that_fails {Path(__file__).stat().st_mtime_ns}")
     def work(leads, crew, board):
         if leads:
             raise ValueError("failed")

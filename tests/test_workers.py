@@ -77,25 +77,6 @@ def test_an_error_reaches_who_waits_and_the_worker_goes_on(workers):
             call.finish()
 
 
-def test_a_cancelled_call_is_not_made_but_one_that_has_begun_is_waited_for(workers):
-    begun, gate, made = threading.Event(), threading.Event(), []
-
-    def work():
-        begun.set()
-        gate.wait(60)
-        made.append(1)
-
-    busy = workers.give(work, [(), ()])
-    assert begun.wait(60)
-    threading.Timer(0.05, gate.set).start()
-    for call in busy:
-        call.finish(cancel=True)
-    count = len(made)
-    assert count >= 1
-    time.sleep(0.05)
-    assert len(made) == count, "a call was made after it had been cancelled"
-
-
 def test_an_idle_worker_keeps_no_array_alive(workers):
     array = np.zeros(10)
     gone = weakref.ref(array)

@@ -34,6 +34,14 @@ class InferenceCopy(Recurrent):
         """Raise TypeError: the copy is for inference, by calling it."""
         raise TypeError(f"forward: {self._kind} weights are for inference; call the layer instead")
 
+    def frozen(self):
+        """Raise TypeError: copies are made of a layer."""
+        raise TypeError(f"frozen: expected a layer, got its copy with {self._kind} weights")
+
+    def reduced(self, kind="bfloat16"):
+        """Raise TypeError: copies are made of a layer."""
+        raise TypeError(f"reduced: expected a layer, got its copy with {self._kind} weights")
+
     def to(self, device):
         """Raise ValueError unless `device` is "cpu"."""
         if device != "cpu":
@@ -46,9 +54,9 @@ class FrozenRecurrent(InferenceCopy):
 
     A call of a layer packs its weights, as the kernels read them fastest, since they may have
     changed: of a short call of a large layer that is a fifth of the time. The copy packs them
-    when they are first used, and keeps them beside the plain ones: it takes three times a layer's
-    memory at most. What comes out is the same but for rounding. Nothing is gained with `layer_norm`
-    or several heads.
+    when they are first used, and keeps them beside the plain ones: it takes about three times a
+    layer's memory. What comes out is the same but for rounding. Nothing is gained with
+    `layer_norm` or several heads.
 
     It has no parameters of its own (`params` is empty), and does not follow the layer's.
     """

@@ -12,6 +12,8 @@ from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
+MADE = "_recurrences", "_idle_steppers"  # when first asked for, not to be copied
+
 
 class Recurrent(SequenceLayer, RecurrentParameters):
     """What `RNN`, `LSTM` and `GRU` share; a stack of any one-output `Cell`.
@@ -194,8 +196,14 @@ class Recurrent(SequenceLayer, RecurrentParameters):
 
     def __getstate__(self):
         """Of a layer that is copied or pickled: time loops and their memory are made anew."""
-        made = "_recurrences", "_idle_steppers"
-        return {name: value for name, value in vars(self).items() if name not in made}
+        return {name: value for name, value in vars(self).items() if name not in MADE}
+
+    def to(self, device):
+        """As `Layer.to`; memory of the old device's time loops is given up."""
+        if device != self.device:
+            for name in MADE:
+                vars(self).pop(name, None)
+        return super().to(device)
 
     def _extras(self, layer, direction):
         """What the cell takes besides in inference."""

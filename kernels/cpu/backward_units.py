@@ -16,7 +16,7 @@ from .dots import add_scaled_rows
 from .normalisation import HIDDEN, normalise_backward
 from .product import multiply_fewest_rows
 from .simd import lanes_of
-from .team import close, join, meet, members_of, prepare_next, team_kernel, welcome
+from .team import admit, close, join, meet, members_of, team_kernel
 from .views import flattened
 
 
@@ -162,8 +162,7 @@ def backward_units(cell, dtype):
             if member >= members:
                 return
             if leads:
-                welcome(board, s, members_before, members)
-                prepare_next(crew, board, s, disturbed)
+                admit(crew, board, s, members_before, members, disturbed)
             members_before = members
             begin = groups * member // members * across
             end = min(groups * (member + 1) // members * across, padded)
@@ -175,9 +174,7 @@ def backward_units(cell, dtype):
                 history, tape, dxg, dhg, dweights, carry_flat, carry_offsets, batch * width,
                 dgated_flat, carried, offsets,
             )  # fmt: skip
-            if leads and long and not disturbed:
-                disturbed = True
-                close(board, disturbed)
+            disturbed = disturbed or long
         if members_before > 1:
             meet(board, member, members_before, steps * (meetings + 1) + 1)
         if leads:

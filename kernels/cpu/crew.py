@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiling import inlined, kernel
-from .waiting import FOREVER, LINE, exchange, look_for, pause, read, wait, write
+from .waiting import FOREVER, LINE, exchange, look_for, read, wait, write
 
 _STATE, _FUNCTION, _FRAME, _DONE, _EXPECTED = range(5)
 # States. From _POSTED + 1 on, a call is posted: its number, by which nobody takes it for another.
@@ -30,8 +30,8 @@ def new_crew(workers):
     return np.zeros(workers * LINE, np.int64)
 
 
-def who_looks(crew):
-    """By number, whether each worker is looking for work, and goes on a little; from Python."""
+def expect_calls(crew):
+    """Let workers look for work a little longer; by number, whether each does. From Python."""
     crew[_EXPECTED::LINE] = 1
     return crew[::LINE] == _LOOKING
 
@@ -123,7 +123,8 @@ def finish(crew, worker, number):
 def look_for_work(crew, worker, board, at, number, most):
     """By a worker: make the calls that are posted to it.
 
-    Until `number` is written on its board, or nothing has come for so many looks as `most`.
+    Until `number` is written on its board, or nothing has come for so many looks as `most`, twice
+    as many if a call was expected.
     """
     line, looks = worker * LINE, 0
     while True:
@@ -144,5 +145,5 @@ def look_for_work(crew, worker, board, at, number, most):
                 looks = 0
         elif exchange(crew, line, _LOOKING, _AWAY):
             return
-        else:
-            pause()
+        else:  # somebody has chosen this one, and is about to post a call
+            wait(looks)

@@ -85,9 +85,7 @@ class FewSequences:
         last, lying, (wx, wh, wq) = self._last
         if weights is not last:
             lying = as_they_lie(weights, self._order.no_bias)
-            wx, wh, wq = self._order.frozen_panels(weights)
-            if lying[1].nbytes < BYTES_WORTH_PACKING:
-                wh = wq = self._order.no_panels
+            wx, wh, wq = self._order.frozen_panels(weights, BYTES_WORTH_PACKING)
             self._last = weights, lying, (wx, wh, wq)
         panels, to_pack, floats = 0, self._order.nothing_to_pack, weights
         if self._steps * self._batch >= WORTH_PACKING:

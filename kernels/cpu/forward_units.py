@@ -2,7 +2,8 @@
 
 With one sequence a step reads every weight once, and all that counts is how fast weights come
 from the cache or the memory. So they are read as they lie, packing being no cheaper than the
-product itself, and each core reads its own part of them at every step. Layouts: see `passes`.
+product itself, unless they are frozen and packed already; and each core reads its own part of them
+at every step. Layouts: see `passes`.
 """
 
 from functools import cache
@@ -20,16 +21,15 @@ from .product import multiply_fewest_rows, multiply_whole_panels
 from .short_dots import dot_inputs, inputs_for
 from .simd import REGISTER_BYTES, lanes_of, load_part, store
 from .team import (
+    admit,
     await_pieces,
     close,
     hand_in,
     join,
     meet,
     members_of,
-    prepare_next,
     take_piece,
     team_kernel,
-    welcome,
 )
 from .views import flattened
 
@@ -67,6 +67,13 @@ def multiply_rows(first, gates, lanes):
     return multiply
 
 
+@inlined
+def _panels_of_units(begin, end, gates, panels):
+    """The first panel of these units' gates, and the one after the last."""
+    across = panels.shape[2]
+    return begin * gates // across, min((end * gates + across - 1) // across, panels.shape[0])
+
+
 @cache
 def multiply_packed(gates):
     """As `multiply_rows`, with weights and biases of so many gates packed in `panels`."""
@@ -76,10 +83,9 @@ def multiply_packed(gates):
         begin, end, hidden, w, scale, bias, panels, depth, x, offsets, count, out, out_offsets,
         downwards,
     ):  # fmt: skip
-        across = panels.shape[2]
+        first, last = _panels_of_units(begin, end, gates, panels)
         multiply_fewest_rows(
-            x, offsets, count, np.intp(1), depth, panels, begin * gates // across,
-            min((end * gates + across - 1) // across, panels.shape[0]), out, out_offsets,
+            x, offsets, count, np.intp(1), depth, panels, first, last, out, out_offsets,
             np.bool_(False),
         )  # fmt: skip
 
@@ -236,6 +242,10 @@ def forward_units(cell, dtype, packed=False):
         states, slots, _, padded = history.shape
         hidden, x_stride, block = final.shape[2], xg.shape[1], xg.shape[0] // batch
         ends = np.empty((2, batch), np.intp)
+        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
+        offsets = np.empty(batch, np.intp)
+        xg_offsets = np.arange(block * batch) * x_stride
+        hg, hg_offsets = np.empty(batch * x_stride, x.dtype), np.arange(batch) * x_stride
         if panels:
             _multiply_first_inputs(
                 leads, crew, board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg,
@@ -253,10 +263,6 @@ def forward_units(cell, dtype, packed=False):
         if s0 < 0:
             return
         xg_flat, x_flat = flattened(xg), flattened(x)
-        x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
-        offsets = np.empty(batch, np.intp)
-        xg_offsets = np.arange(block * batch) * x_stride
-        hg, hg_offsets = np.empty(batch * x_stride, x.dtype), np.arange(batch) * x_stride
         groups = (padded // lanes + together - 1) // together
         multiplied = block if panels else np.intp(0)
         members_before, used, disturbed = np.intp(1), np.intp(0), False
@@ -265,8 +271,7 @@ def forward_units(cell, dtype, packed=False):
             if member >= members:
                 return
             if leads:
-                welcome(board, s, members_before, members)
-                prepare_next(crew, board, s, disturbed)
+                admit(crew, board, s, members_before, members, disturbed)
                 members_before = members
             group, next_group = groups * member // members, groups * (member + 1) // members
             begin, end = group * together * lanes, min(next_group * together * lanes, padded)
@@ -278,12 +283,10 @@ def forward_units(cell, dtype, packed=False):
                 )  # fmt: skip
                 mine = xg_flat[begin * gate_count :]
                 if wx.size:
-                    across = wx.shape[2]
+                    first_panel, last_panel = _panels_of_units(begin, end, gate_count, wx)
                     multiply_whole_panels(
-                        x_flat, x_offsets, used, np.intp(1), width, wx,
-                        begin * gate_count // across,
-                        min((end * gate_count + across - 1) // across, wx.shape[0]), mine,
-                        xg_offsets, np.bool_(False),
+                        x_flat, x_offsets, used, np.intp(1), width, wx, first_panel, last_panel,
+                        mine, xg_offsets, np.bool_(False),
                     )  # fmt: skip
                 else:
                     multiply_inputs(
@@ -309,9 +312,7 @@ def forward_units(cell, dtype, packed=False):
             used += counts[t]
             if members > 1:
                 long = meet(board, member, members, (s + 1) * meetings) or long
-            if leads and long and not disturbed:
-                disturbed = True
-                close(board, disturbed)
+            disturbed = disturbed or long
         if leads:
             close(board, disturbed)
             for s in range(states):

@@ -9,6 +9,10 @@ class FrozenWeights(tuple):
     def __init__(self, weights):
         self.panels = {}
 
+    def __reduce__(self):
+        """Copies pack their own, for the vectors of the machine that they are on."""
+        return FrozenWeights, (tuple(self),)
+
 
 def freeze(weights):
     """A copy of a tuple of weights, some of which may be None."""
@@ -20,7 +24,7 @@ def packed(weights, use, pack):
     if not isinstance(weights, FrozenWeights):
         return pack()
     if use not in weights.panels:
-        weights.panels[use] = pack()
+        weights.panels.setdefault(use, pack())  # another thread may have been quicker
     return weights.panels[use]
 
 

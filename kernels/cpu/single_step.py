@@ -174,6 +174,7 @@ class Stepper:
         ]
         packed = panels[0].size > 0
         self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype, packed)
+        self._used = arrays, panels  # whose addresses the frames have
         self._last = weights  # when all is ready for them, lest a call that is broken off tell so
 
     def _bounds(self, w_ih, w_hh):

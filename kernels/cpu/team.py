@@ -79,9 +79,9 @@ def _with_names(names, lead):
 
 
 @inlined
-def call_followers(crew, board, leads):
-    """By the leader: call workers that are free, as many as may follow."""
-    for worker in range(crew.size // LINE if leads else 0):
+def call_followers(crew, board, wanted):
+    """By the leader, if others are `wanted`: call workers that are free, as many as may follow."""
+    for worker in range(crew.size // LINE if wanted else 0):
         if board[_MEMBERS + _CALLED] >= board[_MEMBERS + _MOST]:
             return
         place = _MEMBERS + (1 + worker) * LINE + _CALL
@@ -139,23 +139,21 @@ def members_of(board, step):
 
 
 @inlined
-def prepare_next(crew, board, step, disturbed):
-    """By the leader, in this step: let those who have come meanwhile share the next.
+def admit(crew, board, step, before, members, disturbed):
+    """By the leader, in this step of `members`, `before` of whom shared the last one.
 
-    Or, if the team was `disturbed`, nobody.
+    Lets the new ones begin, and those who have come meanwhile share the next step. If the team was
+    `disturbed` nobody will share that; and once nobody is left to begin, nobody else need come.
     """
-    call_followers(crew, board, not disturbed)
-    members = 1 if disturbed else 1 + read(board, _ARRIVED)
-    place = _MEMBERS + _SHARING + (step + 1) % 2
-    if board[place] != members:  # else nobody need fetch this line anew
-        write(board, place, members)
-
-
-@inlined
-def welcome(board, step, before, members):
-    """By the leader, in the first step of the new ones: let them begin."""
     for new in range(before, members):
         write(board, _MEMBERS + new * LINE + _FROM, step + 1)
+    call_followers(crew, board, not disturbed)
+    following = 1 if disturbed else 1 + read(board, _ARRIVED)
+    place = _MEMBERS + _SHARING + (step + 1) % 2
+    if board[place] != following:  # else nobody need fetch this line anew
+        write(board, place, following)
+    if disturbed and members == 1:
+        close(board, disturbed)
 
 
 @inlined
@@ -174,7 +172,7 @@ def meet(board, member, members, number):
 
 @inlined
 def close(board, disturbed):
-    """By the leader, at the end or when the team is disturbed: nobody else need begin."""
+    """By the leader, at the end or when the team was disturbed: nobody else need begin."""
     write(board, _CLOSED, 2 if disturbed else 1)
 
 

@@ -109,11 +109,16 @@ class WeightOrder:
             lambda: (self._columns(w_hh, early, b_hh), self._columns(w_hh, late, b_hh)),
         )
 
-    def frozen_panels(self, weights):
-        """Those of inputs, early and late gates if the weights are frozen, else empty ones."""
+    def frozen_panels(self, weights, least_bytes=0):
+        """Those of inputs, early and late gates if the weights are frozen, else empty ones.
+
+        Those of gates only if recurrent weights have so many bytes.
+        """
+        none = self.no_panels
         if not isinstance(weights, FrozenWeights):
-            return self.no_panels, self.no_panels, self.no_panels
-        return self.input_panels(weights), *self.hidden_panels(weights)
+            return none, none, none
+        hidden = self.hidden_panels(weights) if weights[1].nbytes >= least_bytes else (none, none)
+        return self.input_panels(weights), *hidden
 
     def input_panels_back(self, w_ih):
         """Packed for the way back to the inputs."""

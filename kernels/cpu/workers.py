@@ -12,11 +12,11 @@ import threading
 import numpy as np
 
 from .compiling import kernel
-from .crew import expect_worker, look_for_work, new_crew, who_looks
+from .crew import expect_calls, expect_worker, look_for_work, new_crew
 from .placement import Placement
 from .waiting import LINE, look_for, write
 
-_LOOKS = 700  # before sleep: some 100 microseconds
+_LOOKS = 700  # before sleep: some 100 microseconds, twice as many if a call is expected
 _CALLED, _DONE = 0, LINE  # of a worker's board, a cache line each: the number of its last call
 
 # Both run without the GIL, and what wakes the other is written without it: to find it taken means
@@ -63,16 +63,12 @@ class Call:
                 self._error = error
         self._done.release()
 
-    def finish(self, cancel=False):
-        """Return when the call was made, here if nobody has begun; or then never, if `cancel`.
-
-        Raises what it raised.
-        """
+    def finish(self):
+        """Return when the call was made, here if nobody has begun. Raises what it raised."""
         claimed = self._claim()
         if claimed is not None:
             function, arguments = claimed
-            if not cancel:
-                function(*arguments)
+            function(*arguments)
             return
         _await_end(self._board, self._number)
         self._done.acquire()
@@ -141,14 +137,15 @@ class Workers:
 
     def rouse(self, wanted):
         """Let so many workers look for work without the GIL, as far as there are any."""
-        looks = who_looks(self.crew)
+        looks = expect_calls(self.crew)
         missing = wanted - np.count_nonzero(looks)
         if missing > 0:
             with self._lock:
                 asleep = [worker for worker in self._idle if not looks[worker.place]][:missing]
+                new = [self._hire() for _ in range(min(missing - len(asleep), self._to_come))]
                 for worker in asleep:
                     self._idle.remove(worker)
-                asleep += [self._hire() for _ in range(min(missing - len(asleep), self._to_come))]
+                asleep += new
             for worker in asleep:
                 expect_worker(self.crew, worker.place)
                 worker.prepare(_do_nothing, ())
@@ -159,8 +156,9 @@ class Workers:
         return self._idle.pop() if self._idle else self._hire()
 
     def _hire(self):
+        worker = _Worker(self, self._to_come - 1)
         self._to_come -= 1
-        return _Worker(self, self._to_come)
+        return worker
 
     def take_back(self, worker):
         """By a worker that has made its call: whether there may be more for it."""
