@@ -28,16 +28,24 @@ def is_quick(layer, shape):
 def idle_steppers(layer, x):
     """As `new_steppers`, those of an earlier call with an x (T, B, I) like this one, which needs no
     other check then; or None."""
-    if layer.device != "cpu" or type(x) is not np.ndarray or x.ndim != 3:
-        return None
-    if not is_quick(layer, x.shape):
+    if layer.device != "cpu" or type(x) is not np.ndarray:
         return None
     try:
         shape, steppers = layer._idle_steppers.pop()
     except IndexError:
         return None
-    fits = shape == x.shape and x.dtype == layer.dtype and x.flags.c_contiguous
-    return steppers if fits else None
+    if shape != x.shape:
+        layer._idle_steppers.append((shape, steppers))
+        return None
+    return steppers if x.dtype == layer.dtype and x.flags.c_contiguous else None
+
+
+def _keep(layer, shape, steppers):
+    """For the next call; of one shape only."""
+    idle = layer._idle_steppers
+    if idle and idle[-1][0] != shape:
+        idle.clear()
+    idle.append((shape, steppers))
 
 
 def quick_call(layer, x, state, steppers):
@@ -63,5 +71,5 @@ def quick_call(layer, x, state, steppers):
         x = y
     # Not on CUDA, where the step may not have been taken yet: the next may be on another stream.
     if layer.device == "cpu":
-        layer._idle_steppers.append((x_shape, steppers))
+        _keep(layer, x_shape, steppers)
     return x, finals
