@@ -53,10 +53,9 @@ class FrozenRecurrent(InferenceCopy):
     """A recurrent layer's copy for inference, its weights packed once; `layer.frozen()`.
 
     A call of a layer packs its weights, as the kernels read them fastest, since they may have
-    changed: of a short call of a large layer that is a fifth of the time. The copy packs them
-    when they are first used, and keeps them beside the plain ones: it takes about three times a
-    layer's memory. What comes out is the same but for rounding. Nothing is gained with
-    `layer_norm` or several heads.
+    changed: a good part of a short call of a large layer. The copy packs them when they are first
+    used, and keeps them beside the plain ones: it takes about three times a layer's memory. What
+    comes out is the same but for rounding. Nothing is gained with `layer_norm` or several heads.
 
     It has no parameters of its own (`params` is empty), and does not follow the layer's.
     """

@@ -7,7 +7,6 @@ uses again.
 import numpy as np
 
 from ..arrays import module_of
-from ..kernels.cpu.sharing import FEW
 
 
 def new_steppers(layer, state, batch, steps=1):
@@ -21,8 +20,7 @@ def new_steppers(layer, state, batch, steps=1):
 
 def is_quick(layer, shape):
     """Whether an x (T, B, I) of this shape, of full length, is for `quick_call`."""
-    few = shape[0] == 1 or layer.device == "cpu" and shape[1] <= FEW
-    return few and not layer.bidirectional
+    return not layer.bidirectional and layer.kernels.steps_together(*shape[:2])
 
 
 def idle_steppers(layer, x):

@@ -20,7 +20,7 @@ from .projected import ProjectedRecurrence
 from .recurrence import Recurrence
 from .scan import scan_backward, scan_forward
 from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
-from .sharing import directions_apart
+from .sharing import directions_apart, steps_together
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
 
@@ -63,6 +63,7 @@ __all__ = [
     "scan_forward",
     "run_together",
     "softmax_cross_entropy",
+    "steps_together",
     "sum_of_squares",
     "transition",
     "tree_backward",

@@ -33,7 +33,7 @@ def new_crew(workers):
 def expect_calls(crew):
     """Let workers look for work a little longer; by number, whether each does. From Python."""
     crew[_EXPECTED::LINE] = 1
-    return crew[::LINE] == _LOOKING
+    return crew[_STATE::LINE] == _LOOKING
 
 
 @intrinsic
@@ -66,7 +66,6 @@ def _entry(context, module, described, signature, frame_type):
     builder = ir.IRBuilder(entry.append_basic_block())
     frame, leads = entry.args
     arguments = builder.load(builder.bitcast(frame, frame_type.as_pointer()))
-    leads = context.cast(builder, leads, types.boolean, types.boolean)
     unpacked = cgutils.unpack_tuple(builder, arguments)
     status, _ = context.call_internal_no_propagate(
         builder, described, signature, [leads, *unpacked]

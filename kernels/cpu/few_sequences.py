@@ -62,10 +62,10 @@ class FewSequences:
         self._kernels, self._cell, self._order = kernels, cell, order
         ((self._rows, self._counts),) = spread(lengths, self._steps, self._batch, 1)
         block_rows = max(LEAST_BLOCK_ROWS, input_block_rows(inputs))
-        self._block, width = min(self._steps, max(1, block_rows // self._batch)), order.panel_width
-        self._panels = -(-cell.gates * order.padded // width)
+        self._block = min(self._steps, max(1, block_rows // self._batch))
+        self._panels = order.pitch // order.panel_width
         self._room_shapes = (
-            (self._block * self._batch, self._panels * width),
+            (self._block * self._batch, order.pitch),
             (self._batch * cell.kept * order.padded,),
         )
         self._last = None, None, (None,) * 3
@@ -116,7 +116,7 @@ class SequenceStepper:
     def __init__(self, sequences, cell, order, state, norms):
         states, batch, _ = state.shape
         self._sequences, self._norms, self._state = sequences, norms, state
-        self._cell, self._last, self._scratch = cell, None, sequences.room()
+        self._cell, self._scratch = cell, sequences.room()
         self._room = (
             aligned_empty((states, 2, batch, order.padded), order.dtype),
             np.empty((0, cell.saved, order.padded), order.dtype),
@@ -124,10 +124,8 @@ class SequenceStepper:
         )
 
     def __call__(self, weights, extras, x, y):
-        if weights is not self._last:
-            self._products, self._last = of_products(self._cell, weights), weights
-        norms = self._norms.take(weights, 0)
+        products, norms = of_products(self._cell, weights), self._norms.take(weights, 0)
         self._sequences.run(
-            self._scratch, self._products, extras, norms, x, self._state, self._state, False, y, 0,
+            self._scratch, products, extras, norms, x, self._state, self._state, False, y, 0,
             *self._room, False,
         )  # fmt: skip

@@ -71,17 +71,13 @@ class Recurrence:
         self._no_projection = np.empty((0, 0, 0), dtype)
         width = self._order.panel_width
         self._panels_width = -(-self.padded // width) * width
-        self._last_few = None
+        self._forward_units, self._last_few = UnitsKernels(cell, self.dtype), None
 
     # The kernels are found by the whole of a cell's text: once is enough.
 
     @cached_property
     def _forward_rows(self):
         return forward_rows(self.cell, self.dtype)
-
-    @cached_property
-    def _forward_units(self):
-        return UnitsKernels(self.cell, self.dtype)
 
     @cached_property
     def _backward_rows(self):
@@ -129,8 +125,8 @@ class Recurrence:
     def stepper(self, state, steps=1):
         """A function (weights, extras, x (T, B, I), y (T, B, H)) that steps on from `state`.
 
-        It takes so many steps at a time, of at most FEW sequences if more than one, and writes y,
-        and the new state (S, B, H) in place of the old.
+        It takes so many steps at a time (see `steps_together`), and writes y, and the new state
+        (S, B, H) in place of the old.
         """
         told = self.cell, self._order, state, self._norms
         if steps == 1:

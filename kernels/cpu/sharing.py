@@ -33,3 +33,8 @@ def directions_apart(batch):
     would be too few.
     """
     return batch <= FEW and 2 <= get_num_threads() < 4
+
+
+def steps_together(steps, batch):
+    """Whether a `stepper` takes so many steps of so many sequences at a time."""
+    return steps == 1 or batch <= FEW

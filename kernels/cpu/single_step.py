@@ -44,10 +44,10 @@ def _pointer_to(dtype):
 
 # What a frame holds: the units from `begin` to `end`, sizes, addresses.
 (
-    _BEGIN, _END, _PITCH_IH, _PITCH_HH, _SCALES, _PANELS, _EARLY, _LATE,
+    _BEGIN, _END, _PITCH, _PITCH_IH, _PITCH_HH, _SCALES, _PANELS, _EARLY, _LATE,
     _W_IH, _W_HH, _SCALE_IH, _SCALE_HH, _B_IH, _B_HH, _WX, _WH, _WQ, _STATE, _HISTORY, _XG, _HG,
     _GATED, _KEPT, _OFFSETS,
-) = range(24)  # fmt: skip
+) = range(25)  # fmt: skip
 
 
 @cache
@@ -68,7 +68,7 @@ def step_kernel(cell, dtype, weights_dtype, packed):
     def run(frame, x, y, extras, norms):
         (_, batch, width), hidden, begin, end = x.shape, y.shape[2], frame[_BEGIN], frame[_END]
         padded, gates = (hidden + lanes - 1) // lanes * lanes, gate_count * hidden
-        pitch = (gate_count * padded + across - 1) // across * across
+        pitch = frame[_PITCH]
         w_ih = carray(weights(frame[_W_IH]), (gates, frame[_PITCH_IH]))
         w_hh = carray(weights(frame[_W_HH]), (gates, frame[_PITCH_HH]))
         scale_ih = carray(floats(frame[_SCALE_IH]), (frame[_SCALES],))
@@ -128,8 +128,7 @@ class Stepper:
 
     def __init__(self, inputs, cell, order, state, norms):
         (states, batch, _), padded = state.shape, order.padded
-        dtype, across = state.dtype, order.panel_width
-        products = -(-cell.gates * padded // across) * across
+        dtype, products = state.dtype, order.pitch
         self._cell, self._norms, self._order = cell, norms, order
         self._dtype, self._takes_more = dtype, _takes_more(cell)
         self._last = None
@@ -168,7 +167,7 @@ class Stepper:
         panels = self._order.frozen_panels(weights_of_products if few else ())
         w_ih, w_hh, scale_ih = arrays[:3]
         addresses = [a.ctypes.data for a in (*arrays, *panels, *self._room)]
-        sizes = w_ih.shape[1], w_hh.shape[1], scale_ih.size, *map(len, panels)
+        sizes = self._order.pitch, w_ih.shape[1], w_hh.shape[1], scale_ih.size, *map(len, panels)
         self._frames = [
             np.array([*bounds, *sizes, *addresses], np.intp) for bounds in self._bounds(w_ih, w_hh)
         ]

@@ -30,12 +30,10 @@ _MET, _SHARING, _FROM = 0, 1, 3
 _CALL, _CALLED, _MOST, _FUNCTION, _FRAME = 8, 8, 9, 10, 11
 
 
-def new_board(members, workers):
-    """The integers through which up to `members` threads work together on one time loop.
-
-    `workers` is the number of those that the leader may call.
-    """
-    board = np.zeros(_MEMBERS + (1 + workers) * LINE, np.int64)
+def new_board(members, crew):
+    """The integers through which up to `members` threads work together on one time loop: the leader
+    and some of the crew."""
+    board = np.zeros(_MEMBERS + LINE + crew.size, np.int64)
     board[_MEMBERS + _SHARING] = 1  # step 0 is the leader's alone
     board[_MEMBERS + _MOST] = members - 1
     return board

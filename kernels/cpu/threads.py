@@ -12,7 +12,6 @@ import time
 
 from .crew import NOBODY
 from .team import all_came, new_board, was_disturbed
-from .waiting import LINE
 from .workers import Workers
 
 SMALL = 3_000_000  # operations of products, some 40 us: less is done before another thread helps
@@ -159,7 +158,7 @@ def run_team(function, members, wakes, arguments):
     will. Who sleeps is woken if the loop is long (`wakes`), or if one follows the other.
     """
     if members == 1:
-        function(NOBODY, new_board(1, 0), *arguments)
+        function(NOBODY, new_board(1, NOBODY), *arguments)
         return
     global _last_team, _all_came, _rest, _rest_until
     soon = time.monotonic() < _last_team + SOON
@@ -168,7 +167,7 @@ def run_team(function, members, wakes, arguments):
         if wakes or soon and not _all_came:
             workers.rouse(members - 1)
         workers.placement.avoid_this_core()
-    board = new_board(members, workers.crew.size // LINE)
+    board = new_board(members, workers.crew)
     function(workers.crew, board, *arguments)
     _last_team, _all_came = time.monotonic(), all_came(board)
     if was_disturbed(board):

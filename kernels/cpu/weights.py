@@ -49,6 +49,8 @@ class WeightOrder:
         self.dtype, self.panel_width = np.dtype(dtype), panel_width(dtype)
         lanes = lanes_of(dtype)
         self.padded = -(-hidden_size // lanes) * lanes
+        # Numbers of a step's products forward, all gates': whole panels.
+        self.pitch = -(-cell.gates * self.padded // self.panel_width) * self.panel_width
         early = cell.gates - cell.late
         units = np.arange(self.padded)
         of_gates = np.arange(cell.gates)[:, None] * hidden_size

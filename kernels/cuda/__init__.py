@@ -33,6 +33,11 @@ from .together import run_together
 from .trees import tree_backward, tree_forward
 
 
+def steps_together(steps, batch):
+    """Whether a `stepper` takes so many steps at a time: one only."""
+    return steps == 1
+
+
 def directions_apart(batch):
     """Never: the device works on both directions one after the other, without waiting."""
     return False
@@ -70,6 +75,7 @@ __all__ = [
     "scan_backward",
     "scan_forward",
     "softmax_cross_entropy",
+    "steps_together",
     "run_together",
     "sum_of_squares",
     "transition",

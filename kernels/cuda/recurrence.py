@@ -121,7 +121,8 @@ class Recurrence:
     def stepper(self, state, steps=1):
         """A function (weights, extras, x (1, B, I), y (1, B, H)) that steps on from `state`.
 
-        It takes one step at a time, and writes y, and the new state (S, B, H) in place of the old.
+        It takes one step at a time (see `steps_together`), and writes y, and the new state
+        (S, B, H) in place of the old.
         """
         return Stepper(self.cell, state, self.heads)
 
