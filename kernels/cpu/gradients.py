@@ -77,26 +77,35 @@ def add_product(packed, packed_offsets, some, depth, panels, c, row, width):
 
 
 @part
-def column_sums(a, offsets, first, depth, column, units, sums):
-    """sums[0 .. units - 1] of the `units` columns from `column` on, over a slice's rows.
+def empty_sums(like):
+    """Room for the sums of packed columns, in whole vectors."""
+    return np.empty(COLUMNS, like.dtype)
 
-    Four rows at a time, and slice by slice, so that float32 sums of very many rows keep their
-    digits. Writes whole vectors.
+
+@part
+def add_sums(packed, packed_offsets, some, depth, sums, totals, row):
+    """Add to totals[row + i] the sum of packed column i, for `some` columns, through `sums`.
+
+    Slice by slice, four rows at a time, so that float32 sums of very many rows keep their digits.
     """
-    lanes = REGISTER_BYTES // a.itemsize
-    whole = first + depth // 4 * 4
-    for j in range(0, units, lanes):
-        some, at = min(lanes, units - j), column + j
+    lanes = REGISTER_BYTES // packed.itemsize
+    whole = depth // 4 * 4
+    for done in range(0, some, lanes):
+        at = packed_offsets[done]
         total = broadcast(sums, 0)
-        for k in range(first, whole, 4):
-            one = _load_some(a, offsets[k] + at, some, lanes)
-            two = _load_some(a, offsets[k + 1] + at, some, lanes)
-            three = _load_some(a, offsets[k + 2] + at, some, lanes)
-            four = _load_some(a, offsets[k + 3] + at, some, lanes)
+        for k in range(0, whole, 4):
+            one, two, three, four = (
+                load(packed, at + k * lanes),
+                load(packed, at + (k + 1) * lanes),
+                load(packed, at + (k + 2) * lanes),
+                load(packed, at + (k + 3) * lanes),
+            )
             total = total + ((one + two) + (three + four))
-        for k in range(whole, first + depth):
-            total = total + _load_some(a, offsets[k] + at, some, lanes)
-        store(sums, j, total)
+        for k in range(whole, depth):
+            total = total + load(packed, at + k * lanes)
+        store(sums, done, total)
+    for i in range(some):
+        totals[row + i] += sums[i]
 
 
 @part
@@ -108,7 +117,7 @@ def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
     """
     panels = empty_slice(width, a)
     packed, packed_offsets = empty_columns(a)
-    of_slice = np.empty(last - first + REGISTER_BYTES // a.itemsize, a.dtype)
+    of_slice = empty_sums(a)
     for k0 in range(0, offsets.size, DEPTH):
         depth = min(DEPTH, offsets.size - k0)
         pack_slice(b, b_offsets, k0, depth, width, panels)
@@ -116,7 +125,5 @@ def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
             some = min(COLUMNS, last - i)
             pack_columns_of_slice(a, offsets, k0, depth, i, some, packed, packed_offsets)
             add_product(packed, packed_offsets, some, depth, panels, c, i, width)
-        if sums.size:
-            column_sums(a, offsets, k0, depth, first, last - first, of_slice)
-            for i in range(last - first):
-                sums[first + i] += of_slice[i]
+            if sums.size:
+                add_sums(packed, packed_offsets, some, depth, of_slice, sums, i)

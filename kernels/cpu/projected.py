@@ -8,7 +8,7 @@ from .extras import as_triples
 from .forward import forward_rows
 from .linear import add_weight_gradient, packed_weight
 from .recurrence import Recurrence, Tape
-from .sharing import spread
+from .sharing import end_slots, spread
 from .threads import run_parallel
 from .workspace import give_back, take
 
@@ -29,17 +29,16 @@ class ProjectedRecurrence(StepsByForward, Recurrence):
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """As `Recurrence.forward`."""
         (steps, batch), outputs, hidden = x.shape[:2], self._outputs, self.hidden
-        slots, sequences = steps + 1 if keep else 2, np.arange(batch)
+        slots = steps + 1 if keep else 2
         history = take((self.cell.states, slots, batch, self.padded), self.dtype)
         seen = take((slots, batch, self.padded), self.dtype)
         saved = self._no_tape
         if keep:
             saved = take((steps * batch, self.cell.saved, self.padded), self.dtype)
-        ends = np.full(batch, steps) if lengths is None else lengths
-        first, last = (ends % slots, 0) if reverse else (0, ends % slots)
-        history[:, first, sequences] = 0
-        history[1:, first, sequences, :hidden] = state[1:]
-        seen[first, sequences, :outputs] = state[0, :, :outputs]
+        first, last = end_slots(lengths, steps, batch, slots, reverse)
+        history[:, *first] = 0
+        history[1:, *first, :hidden] = state[1:]
+        seen[*first, :outputs] = state[0, :, :outputs]
         order = self._order
         panels = (
             order.input_panels(weights), order.hidden_panels(weights)[0],
@@ -59,8 +58,8 @@ class ProjectedRecurrence(StepsByForward, Recurrence):
             ],
         )  # fmt: skip
         final = np.zeros((self.cell.states, batch, hidden), self.dtype)
-        final[0, :, :outputs] = seen[last, sequences, :outputs]
-        final[1:] = history[1:, last, sequences, :hidden]
+        final[0, :, :outputs] = seen[*last, :outputs]
+        final[1:] = history[1:, *last, :hidden]
         if keep:
             return final, Tape(extras, x, lengths, reverse, history, saved, seen, ())
         give_back(history, seen)

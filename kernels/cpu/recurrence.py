@@ -21,7 +21,7 @@ from .normalisation import HIDDEN
 from .norms import Norms, give_back_norms, of_products
 from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
-from .sharing import FEW, spread
+from .sharing import FEW, end_slots, spread
 from .single_step import Stepper
 from .threads import run_parallel, run_team, shares
 from .weight_gradients import add_own_gradients
@@ -159,13 +159,11 @@ class Recurrence:
         keep,
     ):  # fmt: skip
         steps, batch = x.shape[:2]
-        slots, sequences = history.shape[1], np.arange(batch)
         if isinstance(weights, ReducedWeights):
             weights = weights.expanded()
-        ends = np.full(batch, steps) if lengths is None else lengths
-        first, last = (ends % slots, 0) if reverse else (0, ends % slots)
-        history[:, first, sequences, : self.hidden] = state
-        history[:, first, sequences, self.hidden :] = 0
+        first, last = end_slots(lengths, steps, batch, history.shape[1], reverse)
+        history[:, *first, : self.hidden] = state
+        history[:, *first, self.hidden :] = 0
         wx, wh, wq = (self._order.input_panels(weights), *self._order.hidden_panels(weights))
         run_parallel(
             self._forward_rows,
@@ -180,7 +178,7 @@ class Recurrence:
             ],
         )  # fmt: skip
         release(weights, wx, wh, wq)
-        return np.ascontiguousarray(history[:, last, sequences, : self.hidden])
+        return np.array(history[:, *last, : self.hidden], order="C")
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.

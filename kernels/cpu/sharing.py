@@ -26,6 +26,17 @@ def spread(lengths, steps, batch, threads):
     return [(p, (lengths[p] > np.arange(steps)[:, None]).sum(1)) for p in parts]
 
 
+def end_slots(lengths, steps, batch, slots, reverse):
+    """Where in a history (S, slots, B, H') the initial and the final states of all sequences are.
+
+    Each an index of its axes `slots` and B; for the layout see `passes`.
+    """
+    begin = 0, slice(None)
+    # By numbers where one will do: NumPy takes ten times as long to look up arrays of them.
+    end = (steps % slots, slice(None)) if lengths is None else (lengths % slots, np.arange(batch))
+    return (end, begin) if reverse else (begin, end)
+
+
 def directions_apart(batch):
     """Whether two directions of so many sequences are better run at once, on a thread each.
 

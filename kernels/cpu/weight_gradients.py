@@ -8,14 +8,14 @@ from .gradients import (
     COLUMNS,
     DEPTH,
     add_product,
-    column_sums,
+    add_sums,
     empty_columns,
     empty_slice,
+    empty_sums,
     pack_columns_of_slice,
     pack_slice,
 )
 from .product import multiply_panels
-from .simd import REGISTER_BYTES
 from .views import flattened
 
 
@@ -37,12 +37,13 @@ def add_own_gradients(dweights, valid, number, total):
     """Add to total (H,) what the rows (t, b) numbered by `valid` have of a cell's own weight."""
     count, padded = dweights.shape[2:]
     hidden, flat, rows = total.size, flattened(dweights), valid * (count * padded)
-    sums = np.empty(padded, dweights.dtype)
+    (packed, packed_offsets), sums = empty_columns(flat), empty_sums(flat)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
-        column_sums(flat, rows, k0, depth, number * padded, hidden, sums)
-        for i in range(hidden):
-            total[i] += sums[i]
+        for i in range(0, hidden, COLUMNS):
+            some, column = min(COLUMNS, hidden - i), number * padded + i
+            pack_columns_of_slice(flat, rows, k0, depth, column, some, packed, packed_offsets)
+            add_sums(packed, packed_offsets, some, depth, sums, total, i)
 
 
 @inlined
@@ -57,16 +58,14 @@ def _add_weight_gradients(
     written too, while a slice of the gates' gradients is in the cache.
     """
     gates, padded = dxg.shape[2:]
-    hidden, inputs, units = dw_hh.shape[0] // gates, dw_ih.shape[1], last - first
-    outputs = dw_hh.shape[1]
+    hidden, inputs, outputs = dw_hh.shape[0] // gates, dw_ih.shape[1], dw_hh.shape[1]
     dx_flat, dh_flat = flattened(dxg), flattened(dhg)
     x_flat, h_flat, gated_flat = flattened(x), flattened(h), flattened(gated)
     dw_ih_flat, dw_hh_flat = flattened(dw_ih), flattened(dw_hh)
     rows, x_rows, h_rows = valid * (gates * padded), valid * inputs, valid * padded
     x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(outputs, dx_flat)
     gated_slice = empty_slice(hidden if early < gates else np.intp(0), dx_flat)
-    packed, packed_offsets = empty_columns(dx_flat)
-    sums = np.empty(units + REGISTER_BYTES // dxg.itemsize, dxg.dtype)
+    (packed, packed_offsets), sums = empty_columns(dx_flat), empty_sums(dx_flat)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
         if with_inputs:
@@ -83,20 +82,15 @@ def _add_weight_gradients(
                     dx_flat, rows, k0, depth, column, some, packed, packed_offsets
                 )
                 add_product(packed, packed_offsets, some, depth, x_slice, dw_ih_flat, row, inputs)
+                if db_ih.size:
+                    add_sums(packed, packed_offsets, some, depth, sums, db_ih, row)
                 if apart:
                     pack_columns_of_slice(
                         dh_flat, rows, k0, depth, column, some, packed, packed_offsets
                     )
                 add_product(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, outputs)
-            if db_ih.size:
-                row = gate * hidden + first
-                column_sums(dx_flat, rows, k0, depth, gate * padded + first, units, sums)
-                for i in range(units):
-                    db_ih[row + i] += sums[i]
-                if apart:
-                    column_sums(dh_flat, rows, k0, depth, gate * padded + first, units, sums)
-                for i in range(units):
-                    db_hh[row + i] += sums[i]
+                if db_hh.size:
+                    add_sums(packed, packed_offsets, some, depth, sums, db_hh, row)
 
 
 @kernel("back_through_products")
