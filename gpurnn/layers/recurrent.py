@@ -268,11 +268,10 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         return parts[0] if self.cell.states == 1 else tuple(parts)
 
     def _states_given(self, state, name, batch):
-        """A state's parts (S, B, H), one a layer and direction; on CUDA None stands for zeros,
-        which would be one more launch."""
+        """A state's parts (S, B, H), one a layer and direction; None stands for zeros."""
         count = self.num_layers * self.directions
-        if state is None and self.device == "cuda":
-            return [None] * count
+        if state is None:
+            return (None,) * count
         states = self._check_state(state, name, batch)
         return [states[:, i] for i in range(count)]
 

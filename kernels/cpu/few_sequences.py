@@ -75,10 +75,10 @@ class FewSequences:
         return [np.empty(shape, self._order.dtype) for shape in self._room_shapes]
 
     def run(
-        self, room, weights, extras, norms, x, state, final, reverse, y, column, history, saved,
-        gated, keep,
+        self, room, weights, extras, norms, x, state, reverse, y, column, history, saved, gated,
+        keep,
     ):  # fmt: skip
-        """From state (S, B, H) to final (S, B, H), which may be one array.
+        """Step on from `state` (S, B, H), in whose place the final one is written.
 
         `weights` are those of the products; for the other arguments see `forward_units`.
         """
@@ -100,11 +100,11 @@ class FewSequences:
         xg, kept = room
         run_team(
             self._kernels[wh.size > 0],
-            *team_of_units(self._cell, final.shape[2], self._steps, self._batch),
+            *team_of_units(self._cell, state.shape[2], self._steps, self._batch),
             (
                 x, self._rows, self._counts, *lying, wx, wh, wq, panels, *to_pack, state,
-                final, as_triples(extras), norms, history, xg, y.reshape(-1), column, y.shape[2],
-                saved, gated, kept, keep, reverse,
+                as_triples(extras), norms, history, xg, y.reshape(-1), column, y.shape[2], saved,
+                gated, kept, keep, reverse,
             ),
         )  # fmt: skip
         release(floats, wx)
@@ -126,6 +126,5 @@ class SequenceStepper:
     def __call__(self, weights, extras, x, y):
         products, norms = of_products(self._cell, weights), self._norms.take(weights, 0)
         self._sequences.run(
-            self._scratch, products, extras, norms, x, self._state, self._state, False, y, 0,
-            *self._room, False,
+            self._scratch, products, extras, norms, x, self._state, False, y, 0, *self._room, False,
         )  # fmt: skip

@@ -219,12 +219,12 @@ def forward_units(cell, dtype, packed=False):
     rows (nothing for floats), and biases; wx, the packed weights of inputs, or nothing if they are
     to be used as they lie; wh and wq, those of early and late gates, if they are `packed`; how many
     `panels` of products with inputs to make before the loop, none or all, of wx, or else of what
-    `pack_columns` packs of w, starts, bias and numbers; state and final (S, B, H), the states
-    before and after all steps, which may be one array; extras; `norms`, see `normalisation`;
-    history; xg, room for the products of a block of steps' inputs (steps B, G H' rounded up to
-    panels); y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset; tape, gated;
-    kept, room for B sequences; whether to keep the former; whether time runs backwards. A
-    normalised cell's team has one member, who has all products of a row.
+    `pack_columns` packs of w, starts, bias and numbers; state (S, B, H): comes as the initial
+    state, leaves as the final one; extras; `norms`, see `normalisation`; history; xg, room for the
+    products of a block of steps' inputs (steps B, G H' rounded up to panels); y, flat, in which
+    row (t, b) begins at (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences;
+    whether to keep the former; whether time runs backwards. A normalised cell's team has one
+    member, who has all products of a row.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_apart(cell)
     step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
@@ -235,12 +235,12 @@ def forward_units(cell, dtype, packed=False):
     @team_kernel(f"forward_units {text_of_cell(cell)} {dtype} {packed}")
     def forward(
         leads, crew, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq,
-        panels, w, starts, bias, numbers, state, final, extras, norms, history, xg, y, y_offset,
-        y_stride, tape, gated, kept, keep, reverse,
+        panels, w, starts, bias, numbers, state, extras, norms, history, xg, y, y_offset, y_stride,
+        tape, gated, kept, keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
-        hidden, x_stride, block = final.shape[2], xg.shape[1], xg.shape[0] // batch
+        hidden, x_stride, block = state.shape[2], xg.shape[1], xg.shape[0] // batch
         ends = np.empty((2, batch), np.intp)
         x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
         offsets = np.empty(batch, np.intp)
@@ -318,6 +318,6 @@ def forward_units(cell, dtype, packed=False):
             for s in range(states):
                 for r in range(batch):
                     for j in range(hidden):
-                        final[s, rows[r], j] = history[s, ends[1, r], rows[r], j]
+                        state[s, rows[r], j] = history[s, ends[1, r], rows[r], j]
 
     return forward

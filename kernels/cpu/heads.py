@@ -27,7 +27,7 @@ class HeadedRecurrence:
         weights, finals, tapes = self._by_head(weights), [], []
         for head, units in enumerate(self._units):
             final, tape = self._of_head.forward(
-                _rows(weights, head), _of_units(extras, units), x, state[..., units], lengths,
+                _rows(weights, head), _of_units(extras, units), x, _part(state, units), lengths,
                 reverse, y, column + units.start, keep,
             )  # fmt: skip
             finals.append(final)
@@ -53,7 +53,7 @@ class HeadedRecurrence:
         own_grads = [g if g is None else np.zeros_like(self._heads_of(g), order="C") for g in grads]
         for head, units in enumerate(self._units):
             by_state = self._of_head.backward(
-                _rows(weights, head), tape[head], dy, column + units.start, dstate[..., units],
+                _rows(weights, head), tape[head], dy, column + units.start, _part(dstate, units),
                 _rows(own_grads, head), dx, resume or head > 0,
             )  # fmt: skip
             dinitial.append(by_state)
@@ -75,6 +75,11 @@ class HeadedRecurrence:
 def _rows(arrays, head):
     """A head's rows of arrays that are contiguous head by head; None stays None."""
     return tuple(a if a is None else a[head].reshape(-1, *a.shape[3:]) for a in arrays)
+
+
+def _part(state, units):
+    """What some units have of a state (S, B, H), or of None."""
+    return None if state is None else state[..., units]
 
 
 def _of_units(extras, units):

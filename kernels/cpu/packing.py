@@ -27,7 +27,7 @@ from .simd import (
 from .views import flattened
 from .workspace import take
 
-_ROWS_TOGETHER = 32  # their pages are at hand while panel after panel takes its columns of them
+_ROWS_TOGETHER = 8  # whose next numbers are fetched ahead while panel after panel takes its columns
 
 
 @cache

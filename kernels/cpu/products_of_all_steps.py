@@ -9,6 +9,7 @@ from .weight_gradients import back_through_products
 from .workspace import give_back
 
 MOST_BYTES_APIECE = 1 << 19  # of weights' gradients that a thread may have for itself
+MOST_ROWS_UNPACKED = 512  # for which weights are packed as they are used, and once only
 
 
 class ProductsOfAllSteps:
@@ -34,12 +35,18 @@ class ProductsOfAllSteps:
                 dxg, dhg, valid, x, met, gated, self._early, w_ih, *sums, dx, resume
             )  # fmt: skip
             return
-        wx, hidden = self._order.input_panels_back(w_ih), len(dw_ih) // self._gates
+        hidden, (inputs, panel) = len(dw_ih) // self._gates, (x.shape[2], self._order.panel_width)
         threads = shares(2 * valid.size * (2 * dw_ih.size + dw_hh.size))
         rows = shared(valid.size, threads)
         # Small weights: each thread has rows, and sums of its own, so that all that is done with a
         # row's gradients happens while they are in the cache. Of large ones it has some units.
         by_rows = valid.size >= threads * DEPTH and sum(s.nbytes for s in sums) <= MOST_BYTES_APIECE
+        packed = by_rows or valid.size > MOST_ROWS_UNPACKED
+        wx = self._order.input_panels_back(w_ih) if packed else self._order.no_panels
+        columns = [
+            (first * panel, min(last * panel, inputs))
+            for first, last in shared(-(-inputs // panel), threads)
+        ]
         if by_rows:
             units = [(0, hidden)] * threads
             others = [[np.zeros_like(total) for total in sums] for _ in range(threads - 1)]
@@ -49,10 +56,10 @@ class ProductsOfAllSteps:
             back_through_products,
             [
                 (
-                    dxg, dhg, self._apart, valid, some, by_rows, units_of, self._early, x, met,
-                    gated, wx, dx, resume, *to,
+                    dxg, dhg, self._apart, valid, some, by_rows, units_of, columns_of, self._early,
+                    x, met, gated, wx, *self._order.input_rows(w_ih), dx, resume, *to,
                 )
-                for some, units_of, to in zip(rows, units, [sums, *others])
+                for some, units_of, columns_of, to in zip(rows, units, columns, [sums, *others])
             ],
         )  # fmt: skip
         if by_rows:

@@ -37,8 +37,10 @@ class ProjectedRecurrence(StepsByForward, Recurrence):
             saved = take((steps * batch, self.cell.saved, self.padded), self.dtype)
         first, last = end_slots(lengths, steps, batch, slots, reverse)
         history[:, *first] = 0
-        history[1:, *first, :hidden] = state[1:]
-        seen[*first, :outputs] = state[0, :, :outputs]
+        seen[*first, :outputs] = 0
+        if state is not None:
+            history[1:, *first, :hidden] = state[1:]
+            seen[*first, :outputs] = state[0, :, :outputs]
         order = self._order
         panels = (
             order.input_panels(weights), order.hidden_panels(weights)[0],

@@ -95,9 +95,9 @@ class Recurrence:
     def forward(self, weights, extras, x, state, lengths, reverse, y, column, keep):
         """Run a whole batch of sequences.
 
-        x (T, B, I), state (S, B, H), lengths (B,) or None; writes H columns from `column` on of
-        y (T, B, ...), which holds zeros past the sequences' ends already. Returns the final
-        state (S, B, H) and, if `keep`, a tape, else None.
+        x (T, B, I), state (S, B, H) or None for zeros, lengths (B,) or None; writes H columns from
+        `column` on of y (T, B, ...), which holds zeros past the sequences' ends already. Returns
+        the final state (S, B, H) and, if `keep`, a tape, else None.
         """
         steps, batch = x.shape[:2]
         run = self._run_units if batch <= FEW else self._run_rows
@@ -133,6 +133,12 @@ class Recurrence:
             return Stepper(self.inputs, *told)
         return SequenceStepper(self._few((steps, state.shape[1], self.inputs), None), *told)
 
+    def _copy_of(self, state, batch):
+        """A state, or zeros for None, in a new array (S, B, H)."""
+        if state is None:
+            return np.zeros((self.cell.states, batch, self.hidden), self.dtype)
+        return state.copy()
+
     def _few(self, shape, lengths):
         """The `FewSequences` of a shape; those of full length are often asked for again."""
         few = self._last_few
@@ -146,11 +152,11 @@ class Recurrence:
         self, weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
         keep,
     ):  # fmt: skip
-        final = np.empty((self.cell.states, x.shape[1], self.hidden), self.dtype)
+        final = self._copy_of(state, x.shape[1])
         few = self._few(x.shape, lengths)
         few.run(
-            few.room(), weights, extras, norms, x, np.ascontiguousarray(state), final, reverse, y,
-            column, history, saved, gated, keep,
+            few.room(), weights, extras, norms, x, final, reverse, y, column, history, saved, gated,
+            keep,
         )  # fmt: skip
         return final
 
@@ -162,7 +168,7 @@ class Recurrence:
         if isinstance(weights, ReducedWeights):
             weights = weights.expanded()
         first, last = end_slots(lengths, steps, batch, history.shape[1], reverse)
-        history[:, *first, : self.hidden] = state
+        history[:, *first, : self.hidden] = 0 if state is None else state
         history[:, *first, self.hidden :] = 0
         wx, wh, wq = (self._order.input_panels(weights), *self._order.hidden_panels(weights))
         run_parallel(
@@ -183,9 +189,9 @@ class Recurrence:
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
         """Back-propagate through the whole batch.
 
-        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), adds into
-        `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by the
-        initial state.
+        Reads H columns from `column` on of dy (T, B, ...) and dstate (S, B, H), None for zeros;
+        adds into `grads`, writes (adds into, if `resume`) dx (T, B, I). Returns the gradient by
+        the initial state.
         """
         steps, batch = tape.x.shape[:2]
         cell = self.cell
@@ -193,7 +199,7 @@ class Recurrence:
         dxg = take(shape, self.dtype)
         dhg = take(shape, self.dtype) if self._apart else dxg
         dweights = take((steps, batch, len(cell.weights), self.padded), self.dtype)
-        dstate = dstate.copy()
+        dstate = self._copy_of(dstate, batch)
         hidden_norms = self._run_back(weights, tape, dy, column, dstate, dxg, dhg, dweights, grads)
         if tape.lengths is None:
             valid = np.arange(steps * batch)

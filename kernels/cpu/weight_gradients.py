@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .blocks import VECTORS
 from .compiling import inlined, kernel, part
 from .forward import BLOCK_ROWS
 from .gradients import (
@@ -15,7 +16,9 @@ from .gradients import (
     pack_columns_of_slice,
     pack_slice,
 )
+from .packing import pack_rows
 from .product import multiply_panels
+from .simd import REGISTER_BYTES
 from .views import flattened
 
 
@@ -29,6 +32,27 @@ def _write_input_gradients(dxg, valid, wx, dx, resume):
         multiply_panels(
             dxg_flat, rows * depth, rows.size, np.intp(1), depth, wx, dx_flat, rows * inputs,
             inputs, resume,
+        )  # fmt: skip
+
+
+@part
+def _write_some_input_gradients(dxg, valid, w, starts, first, last, dx, resume):
+    """As `_write_input_gradients`, of the inputs first .. last - 1, with weights as they lie.
+
+    They are packed a slice at a time, which stays in the cache for all rows; for w and starts see
+    `pack_rows`.
+    """
+    depth, inputs, width = dxg.shape[2] * dxg.shape[3], dx.shape[2], last - first
+    dxg_flat, dx_flat = flattened(dxg), flattened(dx)
+    across = VECTORS * (REGISTER_BYTES // dx.itemsize)
+    shape = (width + across - 1) // across, min(DEPTH, depth) + 1, across
+    panels = np.empty(shape, dx.dtype)
+    for k0 in range(0, depth, DEPTH):
+        some = starts[k0 : k0 + DEPTH]
+        pack_rows(w[first:], some, width, panels)
+        multiply_panels(
+            dxg_flat, valid * depth + k0, valid.size, np.intp(1), some.size, panels, dx_flat,
+            valid * inputs + first, width, resume or k0 > 0,
         )  # fmt: skip
 
 
@@ -95,16 +119,19 @@ def _add_weight_gradients(
 
 @kernel("back_through_products")
 def back_through_products(
-    dxg, dhg, apart, valid, rows, by_rows, units, early, x, h, gated, wx, dx, resume, dw_ih, dw_hh,
-    db_ih, db_hh,
+    dxg, dhg, apart, valid, rows, by_rows, units, columns, early, x, h, gated, wx, w, starts, dx,
+    resume, dw_ih, dw_hh, db_ih, db_hh,
 ):  # fmt: skip
     """What one thread does: the inputs' gradients of some of the rows, and weights' gradients.
 
-    `rows` and `units` are the first and the one after the last. The weights' gradients are what
-    these rows contribute if `by_rows`, else those of the units from all rows.
+    `rows`, `units` and `columns` are the first and the one after the last. The weights' gradients
+    are what these rows contribute if `by_rows`, else those of the units from all rows. Where wx is
+    empty those of some columns of the inputs are written, for all rows, by w and starts.
     """
     own = valid[rows[0] : rows[1]]
-    if not by_rows:
+    if wx.size == 0:
+        _write_some_input_gradients(dxg, valid, w, starts, columns[0], columns[1], dx, resume)
+    elif not by_rows:
         _write_input_gradients(dxg, own, wx, dx, resume)
     _add_weight_gradients(
         dxg, dhg, apart, own if by_rows else valid, units[0], units[1], early, x, h, gated, by_rows,

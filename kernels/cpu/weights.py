@@ -122,6 +122,10 @@ class WeightOrder:
         hidden = self.hidden_panels(weights) if weights[1].nbytes >= least_bytes else (none, none)
         return self.input_panels(weights), *hidden
 
+    def input_rows(self, w_ih):
+        """What `pack_rows` needs to make all of `input_panels_back`: the numbers, rows' starts."""
+        return w_ih.reshape(-1), self._all.starts(w_ih.shape[1])
+
     def input_panels_back(self, w_ih):
         """Packed for the way back to the inputs."""
         return self._rows(w_ih, self._all)
