@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .simd import REGISTER_BYTES, Vector, array_data, llvm_call, splat, vector_ir
+from .simd import REGISTER_BYTES, Vector, array_data, declare, llvm_call, splat, vector_ir
 
 # Accumulators must fit in the register file beside a row of the panel: 32 registers with
 # AVX-512, 16 elsewhere (NEON has 32, and is content with these blocks too). AVX-512 has room for
@@ -27,6 +27,14 @@ def panels_together(rows):
     Multiply-adds take 4 cycles and two begin in each: it takes 8 sums or more at a time.
     """
     return min(4, ROWS // rows)
+
+
+def _fetch_to_write(builder, pointer):
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    writes, nearest, data = number(1), number(3), number(1)
+    arguments = builder.bitcast(pointer, byte), writes, nearest, data
+    builder.call(declare(builder, "llvm.prefetch.p0", kind), arguments)
 
 
 def _load_vectors(builder, pointers, vector):
@@ -58,6 +66,12 @@ def _emit_block(
     for places in c_places:
         starts = [builder.select(resume, c, head) for c, head in zip(places, heads)]
         begin += _load_vectors(builder, starts, vector)
+    # What follows in C, for the same rows with the next panels: they are far apart in memory, more
+    # rows than a processor foresees, and would be waited for.
+    following = ir.Constant(depth.type, across * lanes)
+    with builder.if_then(resume):
+        for place in (place for places in c_places for place in places):
+            _fetch_to_write(builder, builder.gep(place, [following]))
     before, loop = builder.block, builder.append_basic_block("depth")
     after = builder.append_basic_block("done")
     some = builder.icmp_signed(">", depth, ir.Constant(depth.type, 0))
