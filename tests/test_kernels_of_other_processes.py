@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gpurnn
 from tests.cases import Problem, as_state, assert_close, make_layer, random_numbers
 
 ROOT = Path(__file__).parent.parent
@@ -26,21 +27,25 @@ def infer(cell):
     assert_close(y, numbers.reference(problem)[0], "float32", f"{cell}'s y")
 
 
+def train():
+    """With every kind of kernel: of few sequences and of more, by few rows and by panels."""
+    for T, B in ((3, 1), (7, 3), (5, 4)):
+        layer = gpurnn.RNN(4, 6, rng=0)
+        y, _, backward = layer.forward(np.ones((T, B, 4), np.float32))
+        backward(y)
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("kernels")
 
 
-@pytest.mark.parametrize(
-    "cells",
-    ["lstm", "rnn_tanh lstm", "rnn_tanh lstm", "lstm rnn_tanh"],
-    ids=["the first process", "one compiled and one loaded", "both loaded", "the other order"],
-)
-def test_kernels_do_not_meet(cells, cache):
-    program = "import sys\nfrom tests.test_kernels_of_other_processes import infer\n"
-    program += "for cell in sys.argv[1].split():\n    infer(cell)"
+def call_in_a_new_process(calls, cache):
+    """Make calls of this module's functions; returns which kernels the process compiled."""
+    before = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+    program = f"from tests.test_kernels_of_other_processes import infer, train\n{calls}"
     done = subprocess.run(
-        [sys.executable, "-c", program, cells],
+        [sys.executable, "-c", program],
         cwd=ROOT,
         env={**os.environ, "GPURNN_CACHE_DIR": str(cache)},
         capture_output=True,
@@ -48,6 +53,22 @@ def test_kernels_do_not_meet(cells, cache):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
+    return [file for file in cache.iterdir() if file.stat().st_mtime_ns != before.get(file)]
+
+
+@pytest.mark.parametrize(
+    "cells,compiles",
+    [("lstm", True), ("rnn_tanh lstm", True), ("rnn_tanh lstm", False), ("lstm rnn_tanh", False)],
+    ids=["the first process", "one compiled and one loaded", "both loaded", "the other order"],
+)
+def test_kernels_do_not_meet(cells, compiles, cache):
+    calls = "\n".join(f"infer({cell!r})" for cell in cells.split())
+    assert bool(call_in_a_new_process(calls, cache)) == compiles
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    assert call_in_a_new_process("train()", tmp_path)
+    assert call_in_a_new_process("train()", tmp_path) == []
 
 
 @pytest.mark.cuda

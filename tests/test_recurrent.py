@@ -70,11 +70,16 @@ def test_cpu(problem):
     check_against_reference(problem)
 
 
-@pytest.mark.parametrize("most_bytes", [0, 1 << 19], ids=["by units", "by rows"])
+@pytest.mark.parametrize(
+    "most_bytes, most_unpacked",
+    [(0, 0), (0, 1 << 20), (1 << 19, 0)],
+    ids=["by units", "by units, unpacked", "by rows"],
+)
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru", "gru_before"])
-def test_threads_share_the_weights_gradients(cell, most_bytes, monkeypatch):
+def test_threads_share_the_weights_gradients(cell, most_bytes, most_unpacked, monkeypatch):
     """Enough rows for each thread to have some of them, and some left over."""
     monkeypatch.setattr(products_of_all_steps, "MOST_BYTES_APIECE", most_bytes)
+    monkeypatch.setattr(products_of_all_steps, "MOST_ROWS_UNPACKED", most_unpacked)
     check_against_reference(Problem(cell, T=67, B=17, I=40, H=41, ragged=True, dtype="float64"))
 
 

@@ -71,8 +71,9 @@ def _with_names(names, lead):
 
     A starred argument would do, but Numba takes microseconds to find out the type of a tuple.
     """
-    names, made = "".join(f"{name}, " for name in names), {}
-    exec(f"def team(crew, board, {names}): lead(crew, board, ({names}))", {"lead": lead}, made)
+    names = "".join(f"{name}, " for name in names)
+    made = {"lead": lead, "__name__": __name__}  # a module, or other processes could not load it
+    exec(f"def team(crew, board, {names}): lead(crew, board, ({names}))", made)
     return made["team"]
 
 
