@@ -22,7 +22,6 @@ LAYERS = {
     ),
     "no bias": lambda **o: gpurnn.GRU(I, H, bias=False, rng=0, **o),
     "peepholes": lambda **o: gpurnn.LSTM(I, H, peepholes=True, rng=0, **o),
-    "coupled": lambda **o: gpurnn.LSTM(I, H, coupled=True, rng=0, **o),
     "projected": lambda **o: gpurnn.LSTM(I, H, proj_size=9, rng=0, **o),
     "heads": lambda **o: gpurnn.GRU(I, 36, num_heads=2, rng=0, **o),
     "normalised": lambda **o: gpurnn.LSTM(I, H, layer_norm=True, rng=0, **o),
