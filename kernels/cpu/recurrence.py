@@ -32,7 +32,7 @@ from .workspace import give_back, take
 STEPS_WORTH_PACKING = 24
 
 
-@dataclass
+@dataclass(slots=True)
 class Tape:
     """What the forward pass keeps for the backward pass."""
 
@@ -47,7 +47,8 @@ class Tape:
 
     def __del__(self):
         give_back(self.history, self.saved, self.gated)
-        give_back_norms(self.norms)
+        if self.norms:
+            give_back_norms(self.norms)
 
 
 class Recurrence:
