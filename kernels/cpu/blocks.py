@@ -29,11 +29,12 @@ def panels_together(rows):
     return min(4, ROWS // rows)
 
 
-def _fetch_to_write(builder, pointer):
+def _fetch(builder, pointer, writes, cache):
+    """Fetch a line that will be read, or written, soon, into the first- or second-level `cache`."""
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    writes, nearest, data = number(1), number(3), number(1)
-    arguments = builder.bitcast(pointer, byte), writes, nearest, data
+    locality, of_data = number(4 - cache), number(1)
+    arguments = builder.bitcast(pointer, byte), number(int(writes)), locality, of_data
     builder.call(declare(builder, "llvm.prefetch.p0", kind), arguments)
 
 
@@ -71,7 +72,7 @@ def _emit_block(
     following = ir.Constant(depth.type, across * lanes)
     with builder.if_then(resume):
         for place in (place for places in c_places for place in places):
-            _fetch_to_write(builder, builder.gep(place, [following]))
+            _fetch(builder, builder.gep(place, [following]), writes=True, cache=1)
     before, loop = builder.block, builder.append_basic_block("depth")
     after = builder.append_basic_block("done")
     some = builder.icmp_signed(">", depth, ir.Constant(depth.type, 0))
@@ -87,6 +88,9 @@ def _emit_block(
     def spread(pointer):
         return splat(builder, builder.load(builder.gep(pointer, [reach])), lanes)
 
+    if panels_together(len(a_pointers)) == 1:
+        for place in places:
+            _fetch(builder, builder.gep(place, [pitch]), writes=False, cache=2)
     fused = [None] * len(sums)
     few = len(a_pointers) <= across
     # The fewer of the two, numbers or vectors, stay in registers while the others pass by.
@@ -128,7 +132,8 @@ def block_product(most):
     ):  # fmt: skip
         """Product of a block of `rows` (1 to `most`) rows and one panel, see the head of this file.
 
-        Or, if `together`, of `panels_together(rows)` panels, `pitch` apart. Row r of A begins at
+        Or, if `together`, of `panels_together(rows)` panels, `pitch` apart. Of so many rows that
+        this is one, fetches meanwhile what lies `pitch` behind the panel. Row r of A begins at
         element `a_offsets[row + r]` of `a`, its elements lie `a_step` apart; the panel begins at
         `start` of `panel`; row r of C at `c_offsets[c_row + r] + column` of `c`. Starts from C if
         `resume`, else from the panel's first row. Writes VECTORS whole vectors a row and panel.

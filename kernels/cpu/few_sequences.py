@@ -11,13 +11,14 @@ from .forward import input_block_rows
 from .forward_units import forward_units
 from .frozen import release
 from .norms import of_products
+from .product import SECOND_LEVEL_BYTES
 from .reduced import ReducedWeights
 from .sharing import spread
 from .threads import run_team, team_for
 from .workspace import aligned_empty
 
 WORTH_PACKING = 16  # rows of inputs for which their weights are
-BYTES_WORTH_PACKING = 3 << 19  # of recurrent weights: more than a second-level cache holds
+BYTES_WORTH_PACKING = SECOND_LEVEL_BYTES  # of recurrent weights
 LEAST_BLOCK_ROWS = 128  # of inputs multiplied at once: most sequences need no second block
 
 

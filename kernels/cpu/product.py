@@ -13,6 +13,7 @@ from .views import flattened
 FEW_ROWS = ROWS // 2  # of these, several panels are multiplied at once
 FEW_TOGETHER = (1, *(panels_together(rows) for rows in range(1, FEW_ROWS + 1)))
 FEWEST_ROWS = 3
+SECOND_LEVEL_BYTES = 3 << 19  # more than a second-level cache holds
 
 
 def _multiply_few(multiply_block):
@@ -58,13 +59,15 @@ def multiply_whole_panels(
         return
     flat, (_, height, across) = flattened(panels), panels.shape
     pitch, blocks = height * across, (count + ROWS - 1) // ROWS
+    # Of panels too large for the second-level cache the next one is fetched while this is used.
+    ahead = pitch if panels.nbytes > SECOND_LEVEL_BYTES else 0
     for p in range(first, last):
         for block in range(blocks):
             # Blocks of nearly equal height: 16 rows as 5 + 5 + 6 are quicker than as 6 + 6 + 4.
             row = count * block // blocks
             _multiply_block(
                 count * (block + 1) // blocks - row, False, a, a_offsets, row, a_step,
-                flat, p * pitch, pitch, c, c_offsets, row, (p - first) * across, depth, resume,
+                flat, p * pitch, ahead, c, c_offsets, row, (p - first) * across, depth, resume,
             )  # fmt: skip
 
 
