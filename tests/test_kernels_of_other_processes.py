@@ -28,7 +28,7 @@ def infer(cell):
 
 
 def train():
-    """With every kind of kernel: of few sequences and of more, by few rows and by panels."""
+    """By kernels of few rows, of few sequences, and of more."""
     for T, B in ((3, 1), (7, 3), (5, 4)):
         layer = gpurnn.RNN(4, 6, rng=0)
         y, _, backward = layer.forward(np.ones((T, B, 4), np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 from .blocks import VECTORS
 from .compiling import inlined, part
 from .product import multiply_panels
-from .simd import REGISTER_BYTES, broadcast, load, load_part, store
+from .simd import REGISTER_BYTES, broadcast, load, load_part, store, store_part
 from .views import flattened
 
 DEPTH = 256  # of a slice: a panel this deep lies in the first-level cache
@@ -77,14 +77,8 @@ def add_product(packed, packed_offsets, some, depth, panels, c, row, width):
 
 
 @part
-def empty_sums(like):
-    """Room for the sums of packed columns, in whole vectors."""
-    return np.empty(COLUMNS, like.dtype)
-
-
-@part
-def add_sums(packed, packed_offsets, some, depth, sums, totals, row):
-    """Add to totals[row + i] the sum of packed column i, for `some` columns, through `sums`.
+def add_sums(packed, packed_offsets, some, depth, totals, row):
+    """Add to totals[row + i] the sum of packed column i, for `some` columns.
 
     Slice by slice, four rows at a time, so that float32 sums of very many rows keep their digits.
     """
@@ -92,7 +86,7 @@ def add_sums(packed, packed_offsets, some, depth, sums, totals, row):
     whole = depth // 4 * 4
     for done in range(0, some, lanes):
         at = packed_offsets[done]
-        total = broadcast(sums, 0)
+        total = broadcast(packed, 0)
         for k in range(0, whole, 4):
             one, two, three, four = (
                 load(packed, at + k * lanes),
@@ -103,9 +97,8 @@ def add_sums(packed, packed_offsets, some, depth, sums, totals, row):
             total = total + ((one + two) + (three + four))
         for k in range(whole, depth):
             total = total + load(packed, at + k * lanes)
-        store(sums, done, total)
-    for i in range(some):
-        totals[row + i] += sums[i]
+        to, left = row + done, min(lanes, some - done)
+        store_part(totals, to, _load_some(totals, to, left, lanes) + total, left)
 
 
 @part
@@ -117,7 +110,6 @@ def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
     """
     panels = empty_slice(width, a)
     packed, packed_offsets = empty_columns(a)
-    of_slice = empty_sums(a)
     for k0 in range(0, offsets.size, DEPTH):
         depth = min(DEPTH, offsets.size - k0)
         pack_slice(b, b_offsets, k0, depth, width, panels)
@@ -126,4 +118,4 @@ def add_outer_product(a, offsets, first, last, b, b_offsets, width, c, sums):
             pack_columns_of_slice(a, offsets, k0, depth, i, some, packed, packed_offsets)
             add_product(packed, packed_offsets, some, depth, panels, c, i, width)
             if sums.size:
-                add_sums(packed, packed_offsets, some, depth, of_slice, sums, i)
+                add_sums(packed, packed_offsets, some, depth, sums, i)

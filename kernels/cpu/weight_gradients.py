@@ -12,7 +12,6 @@ from .gradients import (
     add_sums,
     empty_columns,
     empty_slice,
-    empty_sums,
     pack_columns_of_slice,
     pack_slice,
 )
@@ -61,13 +60,13 @@ def add_own_gradients(dweights, valid, number, total):
     """Add to total (H,) what the rows (t, b) numbered by `valid` have of a cell's own weight."""
     count, padded = dweights.shape[2:]
     hidden, flat, rows = total.size, flattened(dweights), valid * (count * padded)
-    (packed, packed_offsets), sums = empty_columns(flat), empty_sums(flat)
+    packed, packed_offsets = empty_columns(flat)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
         for i in range(0, hidden, COLUMNS):
             some, column = min(COLUMNS, hidden - i), number * padded + i
             pack_columns_of_slice(flat, rows, k0, depth, column, some, packed, packed_offsets)
-            add_sums(packed, packed_offsets, some, depth, sums, total, i)
+            add_sums(packed, packed_offsets, some, depth, total, i)
 
 
 @inlined
@@ -89,7 +88,7 @@ def _add_weight_gradients(
     rows, x_rows, h_rows = valid * (gates * padded), valid * inputs, valid * padded
     x_slice, h_slice = empty_slice(inputs, dx_flat), empty_slice(outputs, dx_flat)
     gated_slice = empty_slice(hidden if early < gates else np.intp(0), dx_flat)
-    (packed, packed_offsets), sums = empty_columns(dx_flat), empty_sums(dx_flat)
+    packed, packed_offsets = empty_columns(dx_flat)
     for k0 in range(0, valid.size, DEPTH):
         depth = min(DEPTH, valid.size - k0)
         if with_inputs:
@@ -107,14 +106,14 @@ def _add_weight_gradients(
                 )
                 add_product(packed, packed_offsets, some, depth, x_slice, dw_ih_flat, row, inputs)
                 if db_ih.size:
-                    add_sums(packed, packed_offsets, some, depth, sums, db_ih, row)
+                    add_sums(packed, packed_offsets, some, depth, db_ih, row)
                 if apart:
                     pack_columns_of_slice(
                         dh_flat, rows, k0, depth, column, some, packed, packed_offsets
                     )
                 add_product(packed, packed_offsets, some, depth, seen, dw_hh_flat, row, outputs)
                 if db_hh.size:
-                    add_sums(packed, packed_offsets, some, depth, sums, db_hh, row)
+                    add_sums(packed, packed_offsets, some, depth, db_hh, row)
 
 
 @kernel("back_through_products")
