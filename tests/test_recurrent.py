@@ -26,7 +26,8 @@ EVERY_STACK = [
 ] + [Problem(cell, num_layers=3, bidirectional=True, ragged=True) for cell in CELLS]
 
 # Sizes that fit no vector, no block and no warp; a single sequence, step, input or unit.
-SIZES = [(1, 1, 1, 1), (2, 5, 28, 3), (17, 1, 1, 33), (17, 5, 28, 100), (1, 5, 28, 33)]
+SIZES = [(1, 1, 1, 1), (1, 2, 28, 33), (1, 5, 28, 33), (2, 5, 28, 3), (17, 1, 1, 33)]
+SIZES += [(17, 5, 28, 100)]
 EVERY_SIZE = [
     Problem(cell, *sizes, ragged=ragged, bidirectional=ragged, dtype=dtype)
     for cell, sizes, ragged, dtype in product(CELLS, SIZES, (False, True), DTYPES)

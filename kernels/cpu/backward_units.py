@@ -119,6 +119,11 @@ def _two_phase(cell, dtype):
     return step
 
 
+def step_back(cell, dtype):
+    """The step of `backward_units`, for kernels."""
+    return (_two_phase if cell.late else _one_phase)(cell, dtype)
+
+
 @cache
 def backward_units(cell, dtype):
     """The kernel of a team (see `team`) for this cell and dtype.
@@ -132,7 +137,7 @@ def backward_units(cell, dtype):
     ran backwards.
     """
     across = VECTORS * lanes_of(dtype)
-    step = (_two_phase if cell.late else _one_phase)(cell, dtype)
+    step = step_back(cell, dtype)
     meetings = 2 if cell.late else 1
 
     @team_kernel(f"backward_units {text_of_cell(cell)} {dtype}")

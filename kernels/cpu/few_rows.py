@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .compiling import inlined, kernel
+from .compiling import inlined, kernel, part
 from .dots import add_scaled_rows
 from .views import flattened
 
@@ -25,8 +25,8 @@ def _add_outer_products(d, first, units, a, start, width, total, row):
         add_scaled_rows(d, first + i, one, a, start, none, total, at, width)
 
 
-@kernel("backward_of_few")
-def backward_of_few(
+@part
+def back_through_few_products(
     dxg, dhg, valid, x, h, gated, early, w_ih, dw_ih, dw_hh, db_ih, db_hh, dx, resume
 ):
     """All that `back_through_products` does, row after row."""
@@ -55,3 +55,6 @@ def backward_of_few(
                 for i in range(units):
                     db_ih[unit + i] += dx_flat[first + i]
                     db_hh[unit + i] += dh_flat[first + i]
+
+
+backward_of_few = kernel("backward_of_few")(back_through_few_products.py_func)

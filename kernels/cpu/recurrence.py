@@ -24,6 +24,7 @@ from .reduced import ReducedWeights
 from .sharing import FEW, end_slots, spread
 from .single_step import Stepper
 from .threads import run_parallel, run_team, shares
+from .trained_step import StepTape, TrainedStep
 from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
 from .workspace import give_back, take
@@ -72,6 +73,7 @@ class Recurrence:
         self._no_projection = np.empty((0, 0, 0), dtype)
         width = self._order.panel_width
         self._panels_width = -(-self.padded // width) * width
+        self._trained_step = TrainedStep(input_size, cell, self._order)
         self._forward_units, self._last_few = UnitsKernels(cell, self.dtype), None
 
     # The kernels are found by the whole of a cell's text: once is enough.
@@ -101,6 +103,9 @@ class Recurrence:
         the final state (S, B, H) and, if `keep`, a tape, else None.
         """
         steps, batch = x.shape[:2]
+        if keep and self._trained_step.takes(steps, batch):
+            own = self._copy_of(state, batch)
+            return self._trained_step.forward(weights, x, own, y, column)
         run = self._run_units if batch <= FEW else self._run_rows
         norms = self._norms.take(weights, steps * batch if keep else 0)
         weights = of_products(self.cell, weights)
@@ -195,6 +200,9 @@ class Recurrence:
         the initial state.
         """
         steps, batch = tape.x.shape[:2]
+        if isinstance(tape, StepTape):
+            own = self._copy_of(dstate, batch)
+            return self._trained_step.backward(weights, tape, dy, column, own, grads, dx, resume)
         cell = self.cell
         shape = (steps, batch, cell.gates, self.padded)
         dxg = take(shape, self.dtype)

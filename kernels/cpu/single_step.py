@@ -51,6 +51,50 @@ def _pointer_to(dtype):
 
 
 @cache
+def step_of(cell, dtype, packed):
+    """One step of all sequences, for kernels: products with inputs, with states, the cell.
+
+    `offsets` (4, B) are which sequences there are; where their rows of inputs begin, of products,
+    of states. For the other arguments see `forward_units`.
+    """
+    gate_count = cell.gates
+    take_step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
+    multiply_inputs, normalise_inputs = (
+        multiply_units(0, cell.gates, lanes_of(dtype), packed), normalise(cell, dtype, INPUTS),
+    )  # fmt: skip
+
+    @inlined
+    def run(
+        board, begin, end, x, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq, extras, norms,
+        state, history, xg, hg, pitch, offsets, y, column, tape, gated, kept, keep,
+    ):  # fmt: skip
+        (_, batch, width), (_, _, hidden), padded = x.shape, state.shape, history.shape[3]
+        rows, x_offsets, products, seen = offsets[0], offsets[1], offsets[2], offsets[3]
+        if end - begin == padded:  # else this must be done before any thread begins
+            for s in range(history.shape[0]):
+                for r in range(batch):
+                    for j in range(hidden):
+                        history[s, 0, r, j] = state[s, r, j]
+        first = begin * gate_count
+        multiply_inputs(
+            begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, flattened(x), x_offsets, batch,
+            xg[first:], products, False,
+        )  # fmt: skip
+        normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, keep)
+        take_step(
+            board, 0, 1, 1, begin, end, batch, 0, 0, 1, rows, xg, first, pitch, w_hh, scale_hh,
+            b_hh, wh, wq, hg[first:], products, seen, hidden, extras, norms, history, flattened(y),
+            column, y.shape[2], tape, gated, kept, keep,
+        )  # fmt: skip
+        for s in range(history.shape[0]):
+            for r in range(batch):
+                for j in range(begin, min(end, hidden)):
+                    state[s, r, j] = history[s, 1, r, j]
+
+    return run
+
+
+@cache
 def step_kernel(cell, dtype, weights_dtype, packed):
     """The kernel (frame, x (1, B, I), y (1, B, H)) of a cell; if it has extras or is normalised,
     (frame, x, y, extras, norms). See `Stepper` for what a frame holds."""
@@ -58,10 +102,7 @@ def step_kernel(cell, dtype, weights_dtype, packed):
         lanes_of(dtype), cell.states, cell.gates, cell.kept,
     )  # fmt: skip
     across = VECTORS * lanes
-    take_step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
-    multiply_inputs, normalise_inputs = (
-        multiply_units(0, cell.gates, lanes, packed), normalise(cell, dtype, INPUTS),
-    )  # fmt: skip
+    take_step = step_of(cell, dtype, packed)
     floats, weights, integers = map(_pointer_to, (dtype, weights_dtype, np.intp))
 
     @inlined
@@ -84,38 +125,20 @@ def step_kernel(cell, dtype, weights_dtype, packed):
         hg = carray(floats(frame[_HG]), (batch * pitch,))
         gated = carray(floats(frame[_GATED]), (batch, padded))
         kept = carray(floats(frame[_KEPT]), (batch * kept_count * padded,))
-        # Which sequences there are; where their rows of inputs begin, of products, of states.
         offsets = carray(integers(frame[_OFFSETS]), (4, batch))
-        rows, x_offsets, products, seen = offsets[0], offsets[1], offsets[2], offsets[3]
-
-        if end - begin == padded:  # else this must be done before any thread begins
-            for s in range(states_count):
-                for r in range(batch):
-                    for j in range(hidden):
-                        history[s, 0, r, j] = state[s, r, j]
-        first = begin * gate_count
-        multiply_inputs(
-            begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, flattened(x), x_offsets, batch,
-            xg[first:], products, False,
-        )  # fmt: skip
-        normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, False)
         take_step(
-            frame, 0, 1, 1, begin, end, batch, 0, 0, 1, rows, xg, first, pitch, w_hh, scale_hh,
-            b_hh, wh, wq, hg[first:], products, seen, hidden, extras, norms, history, flattened(y),
-            0, hidden, history, gated, kept, False,
+            frame, begin, end, x, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq, extras,
+            norms, state, history, xg, hg, pitch, offsets, y, 0, history, gated, kept, False,
         )  # fmt: skip
-        for s in range(states_count):
-            for r in range(batch):
-                for j in range(begin, min(end, hidden)):
-                    state[s, r, j] = history[s, 1, r, j]
 
     identity = f"single_step {text_of_cell(cell)} {dtype} {weights_dtype} {packed}"
-    if _takes_more(cell):
+    if takes_more(cell):
         return kernel(identity)(lambda frame, x, y, extras, norms: run(frame, x, y, extras, norms))
     return kernel(identity)(lambda frame, x, y: run(frame, x, y, (), ()))
 
 
-def _takes_more(cell):
+def takes_more(cell):
+    """Whether a step takes more than weights, inputs and states."""
     return bool(cell.extras) or cell.normalised
 
 
@@ -130,7 +153,7 @@ class Stepper:
         (states, batch, _), padded = state.shape, order.padded
         dtype, products = state.dtype, order.pitch
         self._cell, self._norms, self._order = cell, norms, order
-        self._dtype, self._takes_more = dtype, _takes_more(cell)
+        self._dtype, self._takes_more = dtype, takes_more(cell)
         self._last = None
         sequences = np.arange(batch)
         offsets = np.stack([sequences, sequences * inputs, sequences * products, sequences])

@@ -47,6 +47,7 @@ class WeightOrder:
 
     def __init__(self, cell, hidden_size, dtype):
         self.dtype, self.panel_width = np.dtype(dtype), panel_width(dtype)
+        self.hidden = hidden_size
         lanes = lanes_of(dtype)
         self.padded = -(-hidden_size // lanes) * lanes
         # Numbers of a step's products forward, all gates': whole panels.
@@ -63,13 +64,13 @@ class WeightOrder:
         self._all_forward, self._early_forward, self._late_forward = (
             _Rows(_by_vectors(some, lanes)) for some in (rows, rows[:early], rows[early:])
         )
-        self._nothing, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
-        self.nothing_to_pack = self._nothing, self._no_rows, self._nothing, self._no_rows
+        self.nothing, self._no_rows = np.empty(0, dtype), np.empty(0, np.intp)
+        self.nothing_to_pack = self.nothing, self._no_rows, self.nothing, self._no_rows
         self.no_panels = np.empty((0, 0, 0), dtype)
         self.no_bias = np.zeros(cell.gates * hidden_size, dtype)
 
     def _to_pack(self, w, rows, bias):
-        bias, numbers = (self._nothing, self._no_rows) if bias is None else (bias, rows.numbers)
+        bias, numbers = (self.nothing, self._no_rows) if bias is None else (bias, rows.numbers)
         return w.reshape(-1), rows.starts(w.shape[1]), bias, numbers
 
     def _columns(self, w, rows, bias):
