@@ -94,8 +94,20 @@ def test_cuda(problem):
     check_against_reference(problem)
 
 
-def check_against_reference(problem):
+@pytest.mark.parametrize("zeros", [slice(None), slice(1, None)], ids=["all", "all but one"])
+@pytest.mark.parametrize("steps, batch", [(1, 3), (1, 7), (3, 3), (3, 7)])
+@pytest.mark.parametrize("cell", CELLS)
+def test_states_of_zeros(cell, steps, batch, zeros):
+    """With which nothing is multiplied, if it is all sequences' state."""
+    problem = Problem(cell, steps, batch, bidirectional=True, ragged=True)
     numbers = random_numbers(problem)
+    for part in numbers.state:
+        part[:, zeros] = 0
+    check_against_reference(problem, numbers)
+
+
+def check_against_reference(problem, numbers=None):
+    numbers = numbers or random_numbers(problem)
     y, state, dx, dstate, grads = numbers.reference(problem)
     layer = make_layer(problem, numbers.params)
     lengths = numbers.lengths if problem.ragged else None

@@ -102,6 +102,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         self.recompute = None if recompute is None else check_size(recompute, "recompute")
         self.dropout, self.batch_first = check_share(dropout, "dropout"), bool(batch_first)
         self.directions = 2 if self.bidirectional else 1
+        self._each_state = tuple(slice(i, i + 1) for i in range(self.cell.states))
         self._add_parameters()
 
     def _checked_heads(self, number):
@@ -260,7 +261,7 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             (own,) = states
             if len(own) == 1 and not self.proj_size:
                 return own
-            parts = [own[i : i + 1] for i in range(len(own))]
+            parts = [own[part] for part in self._each_state]
         else:
             parts = list(module_of(self.device).stack(states, axis=1))
         if self.proj_size:

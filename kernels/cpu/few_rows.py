@@ -4,6 +4,7 @@ import numpy as np
 
 from .compiling import inlined, kernel, part
 from .dots import add_scaled_rows
+from .product import are_zeros
 from .views import flattened
 
 # Measured: with more of either, packing pays.
@@ -19,6 +20,8 @@ def are_few(rows, weights):
 @inlined
 def _add_outer_products(d, first, units, a, start, width, total, row):
     """total[row + i, :] += d[first + i] * a[start :], i < units; rows are `width` numbers."""
+    if are_zeros(a, start, width):  # as states before the first step of most sequences are
+        return
     one, none = np.intp(1), np.intp(0)
     for i in range(units):
         at = (row + i) * width

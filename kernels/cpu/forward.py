@@ -14,7 +14,7 @@ from .blocks import VECTORS
 from .compiling import inlined, kernel
 from .normalisation import HIDDEN, INPUTS, normalise
 from .passes import cell_pass, gate_pass
-from .product import multiply_panels, multiply_whole_panels
+from .product import depth_of, multiply_panels, multiply_whole_panels
 from .simd import lanes_of
 from .views import flattened
 
@@ -78,17 +78,19 @@ def _one_phase(cell, dtype):
 
     @inlined
     def step(
-        count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        count, t, first, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets,
+        offsets, hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept,
+        keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat = flattened(history)
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+        depth = depth_of(first, states_flat, offsets, count, hidden)
         width = pass_width(padded)
         x_width = gate_count * width
         for begin in range(0, padded, width):
-            multiply(begin, width, states_flat, offsets, count, hidden, wh, tile, tile_offsets)
+            multiply(begin, width, states_flat, offsets, count, depth, wh, tile, tile_offsets)
             normalise_products(
                 tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep
             )
@@ -111,8 +113,9 @@ def _two_phase(cell, dtype):
 
     @inlined
     def step(
-        count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        count, t, first, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets,
+        offsets, hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept,
+        keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = flattened(history), flattened(gated)
@@ -121,10 +124,9 @@ def _two_phase(cell, dtype):
         x_width = gate_count * width
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+        depth = depth_of(first, states_flat, offsets, count, hidden)
         for begin in range(0, padded, width):
-            multiply_early(
-                begin, width, states_flat, offsets, count, hidden, wh, tile, tile_offsets
-            )
+            multiply_early(begin, width, states_flat, offsets, count, depth, wh, tile, tile_offsets)
             normalise_early(tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep)
             run_gates(
                 begin, min(begin + width, padded), count, rows, t, before, xg,
@@ -133,8 +135,9 @@ def _two_phase(cell, dtype):
             )  # fmt: skip
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
+        depth = depth_of(first, gated_flat, offsets, count, hidden)
         for begin in range(0, padded, width):
-            multiply_late(begin, width, gated_flat, offsets, count, hidden, wq, tile, tile_offsets)
+            multiply_late(begin, width, gated_flat, offsets, count, depth, wq, tile, tile_offsets)
             normalise_late(tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep)
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
@@ -156,17 +159,19 @@ def _projected(cell, dtype):
 
     @inlined
     def step(
-        count, t, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets, offsets,
-        hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
+        count, t, first, before, after, rows, xg, x_first, x_rows, wh, wq, tile, tile_offsets,
+        offsets, hidden, outputs, extras, norms, history, y, y_offset, y_stride, tape, gated, kept,
+        keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, seen_flat = flattened(history), flattened(gated)
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+        depth = depth_of(first, seen_flat, offsets, count, outputs)
         width = pass_width(padded)
         x_width = gate_count * width
         for begin in range(0, padded, width):
-            multiply(begin, width, seen_flat, offsets, count, outputs, wh, tile, tile_offsets)
+            multiply(begin, width, seen_flat, offsets, count, depth, wh, tile, tile_offsets)
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -251,8 +256,8 @@ def forward_rows(cell, dtype, projected=False):
                 t = steps - 1 - s if reverse else s
                 before, after = (t + 1, t) if reverse else (t, t + 1)
                 step(
-                    counts[t], t, before % slots, after % slots, rows, xg, used, x_rows, wh, wq,
-                    tile, tile_offsets, offsets, hidden, outputs, extras, norms, history, y,
+                    counts[t], t, s == 0, before % slots, after % slots, rows, xg, used, x_rows, wh,
+                    wq, tile, tile_offsets, offsets, hidden, outputs, extras, norms, history, y,
                     y_offset, y_stride, tape, gated, kept, keep,
                 )  # fmt: skip
                 used += counts[t]

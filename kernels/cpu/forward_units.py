@@ -17,7 +17,7 @@ from .forward import list_rows, vectors_apart
 from .normalisation import HIDDEN, INPUTS, normalise
 from .packing import pack_columns
 from .passes import cell_pass, gate_pass
-from .product import multiply_fewest_rows, multiply_whole_panels
+from .product import depth_of, multiply_fewest_rows, multiply_whole_panels
 from .short_dots import dot_inputs, inputs_for
 from .simd import REGISTER_BYTES, lanes_of, load_part, store
 from .team import (
@@ -104,16 +104,17 @@ def one_phase(cell, dtype, packed):
 
     @inlined
     def step(
-        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history,
-        y, y_offset, y_stride, tape, gated, kept, keep,
+        board, member, members, meeting, begin, end, count, t, first, before, after, rows, xg,
+        x_start, x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms,
+        history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
         states_flat = flattened(history)
+        depth = depth_of(first, states_flat, offsets, count, hidden)
         multiply(
-            begin, end, hidden, w, scale, bias, wh, hidden, states_flat, offsets, count, hg,
+            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg,
             hg_offsets, t % 2 == 1,
         )  # fmt: skip
         normalise_products(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
@@ -135,17 +136,18 @@ def two_phase(cell, dtype, packed):
 
     @inlined
     def step(
-        board, member, members, meeting, begin, end, count, t, before, after, rows, xg, x_start,
-        x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history,
-        y, y_offset, y_stride, tape, gated, kept, keep,
+        board, member, members, meeting, begin, end, count, t, first, before, after, rows, xg,
+        x_start, x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms,
+        history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = flattened(history), flattened(gated)
         gated_row = t * batch if keep else 0
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+        depth = depth_of(first, states_flat, offsets, count, hidden)
         multiply_early(
-            begin, end, hidden, w, scale, bias, wh, hidden, states_flat, offsets, count, hg,
+            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg,
             hg_offsets, t % 2 == 1,
         )  # fmt: skip
         normalise_early(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
@@ -156,8 +158,9 @@ def two_phase(cell, dtype, packed):
         long = members > 1 and meet(board, member, members, meeting - 1)
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
+        depth = depth_of(first, gated_flat, offsets, count, hidden)
         multiply_late(
-            begin, end, hidden, w, scale, bias, wq, hidden, gated_flat, offsets, count, hg,
+            begin, end, hidden, w, scale, bias, wq, depth, gated_flat, offsets, count, hg,
             hg_offsets, t % 2 == 1,
         )  # fmt: skip
         normalise_late(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
@@ -304,7 +307,7 @@ def forward_units(cell, dtype, packed=False):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             x_start = used * x_stride + begin * gate_count
             long = step(
-                board, member, members, (s + 1) * meetings, begin, end, counts[t], t,
+                board, member, members, (s + 1) * meetings, begin, end, counts[t], t, s == 0,
                 before % slots, after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh,
                 b_hh, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history, y, y_offset,
                 y_stride, tape, gated, kept, keep,

@@ -16,6 +16,29 @@ FEWEST_ROWS = 3
 SECOND_LEVEL_BYTES = 3 << 19  # more than a second-level cache holds
 
 
+@inlined
+def are_zeros(a, start, count):
+    """Whether a[start : start + count] are."""
+    for i in range(start, start + count):
+        if a[i] != 0:
+            return False
+    return True
+
+
+@part
+def depth_of(first, a, offsets, count, depth):
+    """The depth of the product with the states a[offsets[r] :], `depth` numbers each.
+
+    None where all are zeros, as they are before the `first` step of most sequences.
+    """
+    if not first:
+        return depth
+    for r in range(count):
+        if not are_zeros(a, offsets[r], depth):
+            return depth
+    return np.intp(0)
+
+
 def _multiply_few(multiply_block):
     @inlined
     def multiply(a, a_offsets, count, a_step, depth, panels, first, last, c, c_offsets, resume):

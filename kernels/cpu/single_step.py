@@ -82,9 +82,9 @@ def step_of(cell, dtype, packed):
         )  # fmt: skip
         normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, keep)
         take_step(
-            board, 0, 1, 1, begin, end, batch, 0, 0, 1, rows, xg, first, pitch, w_hh, scale_hh,
-            b_hh, wh, wq, hg[first:], products, seen, hidden, extras, norms, history, flattened(y),
-            column, y.shape[2], tape, gated, kept, keep,
+            board, 0, 1, 1, begin, end, batch, 0, True, 0, 1, rows, xg, first, pitch, w_hh,
+            scale_hh, b_hh, wh, wq, hg[first:], products, seen, hidden, extras, norms, history,
+            flattened(y), column, y.shape[2], tape, gated, kept, keep,
         )  # fmt: skip
         for s in range(history.shape[0]):
             for r in range(batch):
