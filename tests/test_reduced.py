@@ -1,5 +1,11 @@
 """Weights in bfloat16 and int8."""
 
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numba import types
@@ -104,3 +110,19 @@ def test_bad_use():
         layer.reduced().forward(np.zeros((1, 1, 3), np.float32))
     with pytest.raises(ValueError, match="device: expected 'cpu' for reduced weights, got 'cuda'"):
         layer.reduced().to("cuda")
+
+
+@pytest.mark.parametrize("kind", LOSS)
+def test_pickled_where_vectors_are_narrower(kind):
+    """13 and 40 numbers fill other registers there."""
+    program = f"""
+import pickle, sys, gpurnn
+pickle.dump(gpurnn.RNN(13, 40, rng=0).reduced("{kind}"), sys.stdout.buffer)"""
+    environment = {**os.environ, "GPURNN_VECTOR_BYTES": "16"}
+    root = Path(__file__).parent.parent
+    dumped = subprocess.check_output(
+        [sys.executable, "-c", program], cwd=root, env=environment, timeout=300
+    )
+    x = np.random.default_rng(0).standard_normal((3, 1, 13), np.float32)
+    y, _ = gpurnn.RNN(13, 40, rng=0).reduced(kind)(x)
+    np.testing.assert_array_equal(pickle.loads(dumped)(x)[0], y)

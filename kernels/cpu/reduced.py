@@ -12,21 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from .compiling import kernel
-from .simd import REGISTER_BYTES
 from .threads import run_parallel, shares, split
 from .workspace import aligned_copy
 
 KINDS = ("bfloat16", "int8")
 _OPERATIONS = 20  # of products, that take as long as to expand a number
-_WHOLE = REGISTER_BYTES // 2  # numbers of 16 bits in a register
+_WHOLE = 32  # numbers of 16 bits in the widest registers: what is pickled suits them all
 
 
 @dataclass(frozen=True)
 class ReducedWeights:
     """As a tuple of weights (w_ih, w_hh, b_ih, b_hh), the former two reduced.
 
-    Rows are padded with zeros to whole registers. `scale_ih`, `scale_hh` (G H,) belong to int8's
-    rows; of bfloat16 they are empty.
+    Rows are padded with zeros to whole registers of any processor. `scale_ih`, `scale_hh` (G H,)
+    belong to int8's rows; of bfloat16 they are empty.
     """
 
     w_ih: np.ndarray
