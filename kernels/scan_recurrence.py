@@ -26,7 +26,7 @@ class Tape:
 
 
 class ScanRecurrence(StepsByForward):
-    """One layer and direction of a `ScanCell`, with the methods of `Recurrence`.
+    """One layer and direction of a `ScanCell` or `LinearCell`, with the methods of `Recurrence`.
 
     `kernels` and `xp` are those of the device, `cpu` and numpy, say; gates see the inputs of
     `window` steps. `weights` and `grads` are tuples (w_ih (G H, window I), None, b_ih (G H,) or

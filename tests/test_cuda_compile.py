@@ -39,7 +39,7 @@ SCANS = [scans.MIN_LSTM, qrnn.POOLINGS["fo"], qrnn.POOLINGS["ifo"], sru.SRU_PEEP
 def kernels(cell, dtype):
     if isinstance(cell, cells.TreeCell):
         return catalogue.tree_kernels(cell, dtype)
-    if isinstance(cell, scans.ScanCell):
+    if isinstance(cell, scans.ScanCell | scans.LinearCell):
         return catalogue.scan_kernels(cell, dtype)
     return catalogue.cell_kernels(cell, dtype) if cell else catalogue.other_kernels(dtype)
 

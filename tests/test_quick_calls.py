@@ -19,6 +19,7 @@ LAYERS = {
     "recomputed": lambda: gpurnn.LSTM(3, 12, recompute=2, rng=0),
     "MinGRU": lambda: gpurnn.MinGRU(3, 12, rng=0),
     "no bias": lambda: gpurnn.GRU(3, 12, bias=False, rng=0),
+    "noisy": lambda: gpurnn.LSTM(3, 12, zoneout=0.1, recurrent_dropout=0.2, rng=0),
     "peepholes": lambda: gpurnn.LSTM(3, 12, peepholes=True, rng=0),
 }
 
@@ -53,8 +54,9 @@ def test_a_copy_has_memory_of_its_own(make):
     check_independent_of(copy.deepcopy, make())
 
 
-def test_what_was_pickled_has_memory_of_its_own():
-    check_independent_of(lambda layer: pickle.loads(pickle.dumps(layer)), LAYERS["lstm"]())
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_what_was_pickled_has_memory_of_its_own(make):
+    check_independent_of(lambda layer: pickle.loads(pickle.dumps(layer)), make())
 
 
 def check_independent_of(copied, layer):

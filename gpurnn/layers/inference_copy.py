@@ -18,7 +18,7 @@ class InferenceCopy(Recurrent):
             raise ValueError(
                 f"{self._kind}: expected a layer on 'cpu', got one on {layer.device!r}"
             )
-        self.__dict__.update(layer.__getstate__())
+        self.__setstate__(layer.__getstate__())
         self.params, self.grads = {}, {}
         rows = [(k, d) for k in range(self.num_layers) for d in range(self.directions)]
         self._converted = {row: convert(layer._weights(*row)) for row in rows}

@@ -12,7 +12,7 @@ from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
-MADE = "_recurrences", "_idle_steppers"  # when first asked for, not to be copied
+MADE = "_recurrences", "_idle_steppers"  # when first asked for
 
 
 class Recurrent(SequenceLayer, RecurrentParameters):
@@ -197,7 +197,11 @@ class Recurrent(SequenceLayer, RecurrentParameters):
 
     def __getstate__(self):
         """Of a layer that is copied or pickled: time loops and their memory are made anew."""
-        return {name: value for name, value in vars(self).items() if name not in MADE}
+        return {name: value for name, value in vars(self).items() if name not in (*MADE, "cell")}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self.cell = self._noise.cell
 
     def to(self, device):
         """As `Layer.to`; memory of the old device's time loops is given up."""

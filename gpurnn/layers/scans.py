@@ -25,7 +25,7 @@ class ScanRecurrences(dict):
 
 
 class ScanStack(Recurrent):
-    """What the light recurrent layers share: a stack of any `ScanCell`; see `MinGRU`.
+    """What light recurrent layers share: a stack of any `ScanCell` or `LinearCell`; see `MinGRU`.
 
     Its gates see the inputs of `window` steps, the last and those before.
     """

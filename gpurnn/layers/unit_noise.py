@@ -36,6 +36,11 @@ class UnitNoise:
             with_recurrent_dropout(self.cell) if self.recurrent_dropout else self.cell
         )
         self._expectations = {}
+        self._made_of = cell, zoneout, recurrent_dropout
+
+    def __reduce__(self):
+        """The cells' functions are made of others, and cannot be pickled."""
+        return UnitNoise, self._made_of
 
     def expectations(self, device, hidden, dtype):
         """The masks of inference, each (H,): how often a unit is updated."""

@@ -9,7 +9,7 @@ networks", 2017, equations 3 to 5; gates z f (o (i)), of a convolution of the in
 """
 
 from ..mathematics import complement, sigmoid, sigmoid_slope, tanh, tanh_slope
-from .scans import linear_cell
+from .scans import LinearCell
 
 
 def _forget(x):
@@ -49,8 +49,18 @@ def _let_in_output_back(x, da, db, c, dy):
     return dz, df, _output_gate_back(x, c, dy), di
 
 
+_OUTPUT = {"output": _output, "by_output": _by_output}
+
 POOLINGS = {
-    "f": linear_cell("QRNN f", 2, _forget, _forget_back),
-    "fo": linear_cell("QRNN fo", 3, _forget, _forget_output_back, _output, _by_output),
-    "ifo": linear_cell("QRNN ifo", 4, _let_in, _let_in_output_back, _output, _by_output),
-}
+    "f": LinearCell(
+        name="QRNN f", gates=2, coefficients=_forget, by_coefficients=_forget_back
+    ),
+    "fo": LinearCell(
+        name="QRNN fo", gates=3, coefficients=_forget, by_coefficients=_forget_output_back,
+        **_OUTPUT,
+    ),
+    "ifo": LinearCell(
+        name="QRNN ifo", gates=4, coefficients=_let_in, by_coefficients=_let_in_output_back,
+        **_OUTPUT,
+    ),
+}  # fmt: skip

@@ -12,22 +12,18 @@ their appendix, where logarithms want candidates above 0). Of the inputs' produc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 from ..mathematics import complement, sigmoid, sigmoid_slope, softplus
 
 
-@dataclass(frozen=True)
-class ScanCell:
-    """A light recurrence for one unit of one sequence at one step.
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """What a light recurrence reads of one unit of one sequence at one step.
 
     x is a tuple: the products of `gates`; then, if `highway`, the layer's own input in the unit's
     place; then the unit's of each of `weights`.
-
-    step: (x, old state) -> (new state, y)
-    backward: (x, old, new, dy, dnew) -> (the gradients by x, dold)
-    coefficients: x -> (a, b), if new = a old + b, else None
-    by_output: of such a cell, (x, new, dy) -> what of dnew comes by y
 
     The other fields are those of a `Cell` that a stack of layers asks for. Of its `states` a cell
     knows the first; the others are its inputs' (see `kernels.causal_convolution`).
@@ -35,10 +31,6 @@ class ScanCell:
 
     name: str
     gates: int
-    step: Callable
-    backward: Callable
-    coefficients: Callable | None = None
-    by_output: Callable | None = None
     highway: bool = False
     weights: tuple = ()
     states: int = 1
@@ -55,6 +47,19 @@ class ScanCell:
         return self.gates + self.highway + len(self.weights)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScanCell(_Cell):
+    """A light recurrence of any form; see `_Cell` for x.
+
+    step: (x, old state) -> (new state, y)
+    backward: (x, old, new, dy, dnew) -> (the gradients by x, dold)
+    """
+
+    step: Callable
+    backward: Callable
+    coefficients = None
+
+
 def _state(x, c):
     return c
 
@@ -63,26 +68,47 @@ def _by_state(x, c, dy):
     return dy
 
 
-def linear_cell(name, gates, coefficients, backward, output=_state, by_output=_by_state, **rest):
-    """The `ScanCell` of c = a c + b.
+@dataclass(frozen=True, kw_only=True)
+class LinearCell(_Cell):
+    """The light recurrence c = a c + b, with the functions of a `ScanCell`.
 
     coefficients: x -> (a, b)
-    backward: (x, da, db, c, dy), gradients by a, b and the output -> the gradients by x
+    by_coefficients: (x, da, db, c, dy), gradients by a, b and the output -> the gradients by x
     output: (x, c) -> y
     by_output: (x, c, dy) -> the gradient by c
     """
 
-    def step(x, old):
-        a, b = coefficients(x)
-        new = a * old + b
-        return new, output(x, new)
+    coefficients: Callable
+    by_coefficients: Callable
+    output: Callable = _state
+    by_output: Callable = _by_state
 
-    def back(x, old, new, dy, dnew):
-        a, _ = coefficients(x)
-        dc = dnew + by_output(x, new, dy)
-        return backward(x, dc * old, dc, new, dy), a * dc
+    @cached_property
+    def step(self):
+        coefficients, output = self.coefficients, self.output
 
-    return ScanCell(name, gates, step, back, coefficients, by_output, **rest)
+        def step(x, old):
+            a, b = coefficients(x)
+            new = a * old + b
+            return new, output(x, new)
+
+        return step
+
+    @cached_property
+    def backward(self):
+        coefficients, by_output = self.coefficients, self.by_output
+        by_coefficients = self.by_coefficients
+
+        def backward(x, old, new, dy, dnew):
+            a, _ = coefficients(x)
+            dc = dnew + by_output(x, new, dy)
+            return by_coefficients(x, dc * old, dc, new, dy), a * dc
+
+        return backward
+
+    def __getstate__(self):
+        """Without the functions that are made of others, which cannot be pickled."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _given(x):
@@ -119,6 +145,8 @@ def _min_lstm_back(x, da, db, c, dy):
     return d * sigmoid(-x[0]), -d * sigmoid(-x[1]), db * complement(a)
 
 
-GIVEN = linear_cell("linear scan", 2, _given, _given_back)
-MIN_GRU = linear_cell("minGRU", 2, _min_gru, _min_gru_back)
-MIN_LSTM = linear_cell("minLSTM", 3, _min_lstm, _min_lstm_back)
+GIVEN = LinearCell(name="linear scan", gates=2, coefficients=_given, by_coefficients=_given_back)
+MIN_GRU = LinearCell(name="minGRU", gates=2, coefficients=_min_gru, by_coefficients=_min_gru_back)
+MIN_LSTM = LinearCell(
+    name="minLSTM", gates=3, coefficients=_min_lstm, by_coefficients=_min_lstm_back
+)

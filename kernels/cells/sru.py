@@ -9,7 +9,7 @@ the weights w, the cell's own, the gates see the input only, and the states are 
 """
 
 from ..mathematics import complement, sigmoid, sigmoid_slope
-from .scans import ScanCell, linear_cell
+from .scans import LinearCell, ScanCell
 
 
 def _forget(x):
@@ -53,14 +53,12 @@ def _step_back(x, old, new, dy, dnew):
     return (dv, df, dr, ds, df * old, dr * old), f * dc + df * x[4] + dr * x[5]
 
 
-def _plain(**sizes):
-    return linear_cell("SRU", coefficients=_forget, backward=_back, output=_highway,
-                       by_output=_by_highway, **sizes)  # fmt: skip
-
-
+_LINEAR = {"coefficients": _forget, "by_coefficients": _back}
+_LINEAR |= {"output": _highway, "by_output": _by_highway}
+_OF_STATE = {"step": _step, "backward": _step_back, "weights": ("weight_cf", "weight_cr")}
 _WITH_INPUT, _WITH_PRODUCT = {"gates": 3, "highway": True}, {"gates": 4}
-_OWN = {"weights": ("weight_cf", "weight_cr")}
 
-SRU, SRU_OF_PRODUCT = _plain(**_WITH_INPUT), _plain(**_WITH_PRODUCT)
-SRU_PEEPHOLES = ScanCell("SRU", step=_step, backward=_step_back, **_WITH_INPUT, **_OWN)
-SRU_PEEPHOLES_OF_PRODUCT = ScanCell("SRU", step=_step, backward=_step_back, **_WITH_PRODUCT, **_OWN)
+SRU = LinearCell(name="SRU", **_WITH_INPUT, **_LINEAR)
+SRU_OF_PRODUCT = LinearCell(name="SRU", **_WITH_PRODUCT, **_LINEAR)
+SRU_PEEPHOLES = ScanCell(name="SRU", **_WITH_INPUT, **_OF_STATE)
+SRU_PEEPHOLES_OF_PRODUCT = ScanCell(name="SRU", **_WITH_PRODUCT, **_OF_STATE)

@@ -1,4 +1,4 @@
-"""Time loops of light recurrences, whose units do not meet: a `ScanCell`'s steps, and back.
+"""Time loops of light recurrences, whose units do not meet: their cells' steps, and back.
 
 Time is the outer loop, so that memory is read as it lies; the states of a thread's units stay in
 the nearest cache. Threads have sequences or, of few sequences, units each.

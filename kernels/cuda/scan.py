@@ -1,4 +1,4 @@
-"""Time loops of light recurrences, whose units do not meet: a `ScanCell`'s steps, and back.
+"""Time loops of light recurrences, whose units do not meet: their cells' steps, and back.
 
 A thread has one unit of one sequence, neighbours have neighbouring units, so that memory is read
 in whole lines. Where units are few and the cell is linear in its state, c = a c + b, the steps too
