@@ -33,7 +33,12 @@ def aligned_empty(shape, dtype):
     NumPy's own begin anywhere; a vector that lies across two lines takes two accesses, and a
     product of few rows with such weights up to a third more time.
     """
-    raw = np.empty(math.prod(shape) * dtype.itemsize + _LINE_BYTES, np.uint8)
+    size = math.prod(shape) * dtype.itemsize
+    return _from_line(np.empty(size + _LINE_BYTES, np.uint8), shape, dtype)
+
+
+def _from_line(raw, shape, dtype):
+    """An array in the memory of `raw`, from its first whole cache line on."""
     address = ctypes.addressof(ctypes.c_char.from_buffer(raw))  # quicker than raw.ctypes
     return np.ndarray(shape, dtype, raw, -address % _LINE_BYTES)
 
@@ -46,21 +51,22 @@ def aligned_copy(a):
 
 
 def take(shape, dtype):
-    """An array with arbitrary contents, from what was given back if there is one of its size.
+    """An array with arbitrary contents, in the memory of one of its size that was given back if
+    there is any; large ones are `aligned_empty`.
 
     `dtype` is a numpy.dtype.
     """
     global _kept_bytes
     size = math.prod(shape) * dtype.itemsize
-    if size < _LEAST_BYTES:
+    if size < _LEAST_BYTES:  # to find the line's beginning would take longer than is gained
         return np.empty(shape, dtype)
     with _lock:
         raw = _free[size].pop() if _free[size] else None
         if raw is not None:
             _kept_bytes -= size
     if raw is None:
-        raw = np.empty(size, np.uint8)
-    return raw.view(dtype).reshape(shape)
+        raw = np.empty(size + _LINE_BYTES, np.uint8)
+    return _from_line(raw, shape, dtype)
 
 
 def give_back(*arrays):
