@@ -45,7 +45,7 @@ class CausalConvolution:
     def forward(self, weight, bias, x, pending, ends, ragged, reverse):
         """(products (T, B, G H), what is pending at the end, tape); x (T, B, I), ends (B,)."""
         tape, (steps, batch, _) = self._tape(x, ends, ragged, reverse), x.shape
-        sums = self._xp.empty((steps + self.past, batch, len(weight)), x.dtype)
+        sums = self._kernels.empty((steps + self.past, batch, len(weight)), x.dtype)
         self._multiply(tape.windows[tape.steps], weight, bias, sums[tape.steps])
         if self.past:
             after = self._xp.empty_like(pending)
@@ -62,9 +62,8 @@ class CausalConvolution:
         """
         full = tape.inside is None and not self.past
         windows = tape.windows
-        return (self._xp.empty if full else self._xp.zeros)(
-            (*windows.shape[:2], width), windows.dtype
-        )
+        make = self._kernels.empty if full else self._kernels.zeros
+        return make((*windows.shape[:2], width), windows.dtype)
 
     def backward(self, weight, tape, dsums, dpending, dweight, dbias):
         """(dx (T, B, I), the gradient by what was pending at first).
@@ -73,9 +72,9 @@ class CausalConvolution:
         the gradient by what is pending at the end. Adds into dweight, and dbias, which may be
         None.
         """
-        windows, xp = tape.windows, self._xp
-        dwindows = (xp.zeros if self.past else xp.empty)(windows.shape, dsums.dtype)
-        back = self._kernels.linear_backward
+        kernels, xp = self._kernels, self._xp
+        windows, back = tape.windows, kernels.linear_backward
+        dwindows = (kernels.zeros if self.past else kernels.empty)(windows.shape, dsums.dtype)
         if self.past:
             dsums[tape.after] = dpending
             dpending, dafter = dsums[tape.first], dpending
@@ -108,7 +107,7 @@ class CausalConvolution:
         lags = [slice(start, start + steps) for start in starts]
         windows = x[:, :, None]
         if past:
-            windows = xp.zeros((steps + past, batch, self._size, inputs), x.dtype)
+            windows = self._kernels.zeros((steps + past, batch, self._size, inputs), x.dtype)
             for lag, rows in enumerate(lags):
                 windows[rows, :, lag] = x
         ran, sequences = xp.arange(past)[:, None], xp.arange(batch)

@@ -49,7 +49,7 @@ class ScanRecurrence(StepsByForward):
             weights[0], weights[2], x, self._pending(state), ends, lengths is not None, reverse
         )
         carry = xp.array(state[0], order="C")
-        states = xp.empty((steps, batch, self._hidden), x.dtype) if keep else None
+        states = self._kernels.empty((steps, batch, self._hidden), x.dtype) if keep else None
         self._kernels.scan_forward(
             self._cell, self._read(products, x, column, extras), ends, reverse, carry, y, column,
             states,
@@ -67,7 +67,8 @@ class ScanRecurrence(StepsByForward):
         xp, cell, (steps, batch, _) = self._xp, self._cell, tape.x.shape
         dstate = self._given(dstate, batch, dy.dtype)
         dsums = self._convolution.room_for_gradients(tape.convolution, cell.gates * self._hidden)
-        others = xp.zeros((cell.reads - cell.gates, steps, batch, self._hidden), dy.dtype)
+        shape = cell.reads - cell.gates, steps, batch, self._hidden
+        others = self._kernels.zeros(shape, dy.dtype)
         dread = (
             *self._gates(dsums[tape.convolution.steps]), *(rows_of(other, 0) for other in others),
         )  # fmt: skip

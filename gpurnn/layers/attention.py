@@ -153,13 +153,13 @@ class Attention(Layer):
         return self._linear(query, module_of(self.device).ascontiguousarray(weight.T))
 
     def _linear(self, a, weight):
-        y = module_of(self.device).empty((*a.shape[:2], len(weight)), self.dtype)
+        y = self.kernels.empty((*a.shape[:2], len(weight)), self.dtype)
         rows = a.reshape(-1, a.shape[2])
         self.kernels.linear_forward(rows, weight, None, y.reshape(len(rows), -1))
         return y
 
     def _linear_backward(self, a, weight, dy, dweight):
-        da = module_of(self.device).empty_like(a)
+        da = self.kernels.empty(a.shape, a.dtype)
         rows, drows = a.reshape(-1, a.shape[2]), dy.reshape(-1, dy.shape[2])
         self.kernels.linear_backward(rows, weight, drows, da.reshape(rows.shape), dweight, None)
         return da

@@ -97,11 +97,11 @@ class JordanNetwork(SequenceLayer, Layer):
         x = x if lengths is None else zero_past_ends(x.copy(), lengths, False)
         weights = {name: self._parameter(name) for name in self.params}
         shape = (batch, self.output_size)
-        y = xp.zeros((steps, *shape), self.dtype)
-        context = xp.zeros((steps + 1, *shape), self.dtype)
+        y = kernels.zeros((steps, *shape), self.dtype)
+        context = kernels.zeros((steps + 1, *shape), self.dtype)
         if state is not None:
             context[0] = check_array(state, "state", self.device, self.dtype, shape)
-        hidden = xp.empty((steps, batch, self.hidden_size), self.dtype)
+        hidden = kernels.empty((steps, batch, self.hidden_size), self.dtype)
         kernels.linear_forward(_rows(x), weights["weight_ih"], weights.get("bias_h"), _rows(hidden))
         w_context, w_output = weights["weight_ch"], weights["output.weight"]
         kernels.jordan_forward(
@@ -122,7 +122,7 @@ class JordanNetwork(SequenceLayer, Layer):
                 self._kinds, w_context, w_output, self.decay, lengths, hidden, y, doutput, dhidden,
                 carry,
             )  # fmt: skip
-            dx = xp.empty_like(x)
+            dx = kernels.empty(x.shape, x.dtype)
             products = (
                 (hidden, w_output, doutput, "output.weight", "output.bias", xp.empty_like(hidden)),
                 (context[:-1], w_context, dhidden, "weight_ch", None, xp.empty_like(y)),

@@ -1,7 +1,5 @@
 """What a call of a stack of layers consists of: of calls of one layer, or of several at once."""
 
-from ..arrays import module_of
-
 
 class StackCall:
     """One call of a `Recurrent`: what its layers share. In training (`keep`) it draws the noise.
@@ -12,8 +10,7 @@ class StackCall:
     def __init__(self, stack, steps, batch, lengths, state, keep):
         self.stack, self.steps, self.batch, self.keep = stack, steps, batch, keep
         self.kernels, self.lengths, self.state = stack.kernels, lengths, state
-        xp = module_of(stack.device)
-        self._allocate = xp.empty if lengths is None else xp.zeros
+        self._allocate = self.kernels.empty if lengths is None else self.kernels.zeros
         self.dropped = keep and stack.recurrent_dropout > 0
         # Recomputing and dropping read each direction's results at once.
         self.at_once = not (stack.recompute or self.dropped)

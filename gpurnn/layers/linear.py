@@ -2,7 +2,7 @@
 
 import math
 
-from ..arrays import check_array, check_size, module_of
+from ..arrays import check_array, check_size
 from .layer import Layer
 
 
@@ -41,7 +41,7 @@ class Linear(Layer):
         """
         x = self._check(x, "x", self.in_features)
         rows = x.reshape(-1, self.in_features)
-        y = module_of(self.device).empty((len(rows), self.out_features), self.dtype)
+        y = self.kernels.empty((len(rows), self.out_features), self.dtype)
         bias = self._parameter("bias") if "bias" in self.params else None
         self.kernels.linear_forward(rows, self._parameter("weight"), bias, y)
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -54,7 +54,7 @@ class Linear(Layer):
 
         def backward(dy):
             dy = self._check(dy, "dy", self.out_features, y.shape)
-            dx = module_of(self.device).empty_like(x)
+            dx = kernels.empty(x.shape, x.dtype)
             kernels.linear_backward(
                 x.reshape(-1, self.in_features),
                 weight,

@@ -39,12 +39,14 @@ def linear_scan(a, b, h0=None, reverse=False):
     if h0 is None:
         h0 = xp.zeros((batch, hidden), dtype)
     h0 = check_array(h0, "h0", device, dtype, (batch, hidden))
-    read, ends, h = (rows_of(a, 0), rows_of(b, 0)), xp.full(batch, steps), xp.empty_like(a)
+    read, ends = (rows_of(a, 0), rows_of(b, 0)), xp.full(batch, steps)
+    h = kernels.empty(a.shape, dtype)
     kernels.scan_forward(GIVEN, read, ends, reverse, h0.copy(), h, 0)
 
     def backward(dh):
         dh = check_array(dh, "dh", device, dtype, shape)
-        da, db, dh0 = xp.empty_like(a), xp.empty_like(a), xp.zeros_like(h0)
+        da, db = (kernels.empty(a.shape, dtype) for _ in range(2))
+        dh0 = xp.zeros_like(h0)
         dread = rows_of(da, 0), rows_of(db, 0)
         kernels.scan_backward(GIVEN, read, dread, ends, reverse, h0, dh0, h, dh, 0)
         return da, db, dh0

@@ -59,7 +59,7 @@ def quick_call(layer, x, state, steppers):
         given = layer._check_state(state, "state", batch)
         for number, (own, _) in enumerate(steppers):
             own[...] = given[:, number]
-    empty, shape = module_of(layer.device).empty, (steps, batch, layer._outputs)
+    empty, shape = layer.kernels.empty, (steps, batch, layer._outputs)
     has_extras = layer.cell.extras
     for number, (own, step) in enumerate(steppers):
         y = empty(shape, layer.dtype)

@@ -113,11 +113,11 @@ class _Run:
         weights.setdefault("weight_fh", xp.empty((0, 0), layer.dtype))
         seen, gates = weights["weight_hh"], weights["weight_fh"]
         x = kernels.embedding_forward(x, self._levels.order)
-        xg = xp.empty((nodes, layer._x_width), layer.dtype)
+        xg = kernels.empty((nodes, layer._x_width), layer.dtype)
         kernels.linear_forward(x, weights["weight_ih"], weights.get("bias"), xg)
         widths = seen.shape[1], len(seen), len(gates)
-        tape = tuple(xp.empty((nodes, n), layer.dtype) for n in widths) if keep else None
-        states = xp.empty((layer.cell.states, nodes, layer.hidden_size), layer.dtype)
+        tape = tuple(kernels.empty((nodes, n), layer.dtype) for n in widths) if keep else None
+        states = kernels.empty((layer.cell.states, nodes, layer.hidden_size), layer.dtype)
         kernels.tree_forward(layer.cell, self._levels, seen, gates, xg, states, tape)
         self._tape = (x, states, *tape) if keep else None
         self.y = kernels.embedding_forward(states[0], self._levels.rank)
@@ -127,13 +127,13 @@ class _Run:
     def backward(self, dy=None, droots=None):
         layer, kernels, xp = self._layer, self._layer.kernels, module_of(self._layer.device)
         x, states, gathered, hg, hf = self._tape
-        dxg = xp.empty((len(x), layer._x_width), layer.dtype)
-        dhg, dhf = xp.empty_like(hg), xp.zeros_like(hf)
+        dxg = kernels.empty((len(x), layer._x_width), layer.dtype)
+        dhg, dhf = kernels.empty(hg.shape, hg.dtype), xp.zeros_like(hf)
         kernels.tree_backward(
             layer.cell, self._levels, self._weights["weight_hh"], self._weights["weight_fh"], hg,
             hf, states, self._dstates(states, dy, droots), dxg, dhg, dhf,
         )  # fmt: skip
-        dx = xp.empty_like(x)
+        dx = kernels.empty(x.shape, x.dtype)
         kernels.linear_backward(
             x, self._weights["weight_ih"], dxg, dx, layer.grads["weight_ih"],
             layer.grads.get("bias"),

@@ -23,6 +23,7 @@ from .sequence_products import add_weighted_steps, dot_scores, weighted_sums
 from .sharing import directions_apart, steps_together
 from .threads import run_side_by_side, run_together
 from .trees import tree_backward, tree_forward
+from .workspace import empty, zeros
 
 
 def layers_together(cell, hidden_size, batch, steps, dtype, keep, layers):
@@ -51,6 +52,7 @@ __all__ = [
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "empty",
     "jordan_backward",
     "jordan_forward",
     "layers_together",
@@ -69,4 +71,5 @@ __all__ = [
     "tree_backward",
     "tree_forward",
     "weighted_sums",
+    "zeros",
 ]

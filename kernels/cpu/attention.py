@@ -16,6 +16,7 @@ from .functions import REPLACEMENTS
 from .simd import lanes_of, load, store, sum_lanes
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
 from .views import flattened
+from .workspace import empty
 
 _term, _gradient = (specialise(f, REPLACEMENTS, inlined) for f in (score_term, score_gradient))
 
@@ -122,7 +123,7 @@ def additive_scores(query, keys, weight, lengths):
     What lies past the lengths (B,) of the keys is arbitrary.
     """
     dtype, (queries, batch, size) = query.dtype, query.shape
-    scores = np.empty((queries, batch, len(keys)), dtype)
+    scores = empty((queries, batch, len(keys)), dtype)
     arguments = (*(_padded(a) for a in (query, keys, weight)), lengths)
     bounds = split(batch, shares(OF_A_FUNCTION * scores.size * size))
     run_parallel(_additive_kernel(dtype), [(*arguments, *bound, scores) for bound in bounds])

@@ -12,6 +12,7 @@ from .functions import REPLACEMENTS, exp
 from .simd import lanes_of, load, select, store, store_part, sum_lanes
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
 from .views import flattened
+from .workspace import empty
 
 _advance, _to_blank, _to_label = (
     specialise(f, REPLACEMENTS, inlined) for f in (advance, retreat_to_blank, retreat_to_label)
@@ -209,7 +210,7 @@ def ctc_loss(logits, targets, starts, input_lengths, target_lengths, blank, weig
     `of_impossible` is the gradient where the labels cannot be had in so few steps.
     Returns losses (B,), infinite there, and dlogits (T, B, V).
     """
-    dlogits, losses = np.empty_like(logits), np.empty(logits.shape[1], logits.dtype)
+    dlogits, losses = empty(logits.shape, logits.dtype), np.empty(logits.shape[1], logits.dtype)
     arguments = (
         logits, targets, starts, input_lengths, target_lengths, blank,
         weights.astype(logits.dtype), logits.dtype.type(of_impossible),

@@ -10,6 +10,7 @@ from .compiling import inlined, kernel
 from .functions import REPLACEMENTS
 from .simd import lanes_of, load_each, load_part, store_each, sum_lanes
 from .threads import get_num_threads, run_parallel, split
+from .workspace import empty
 
 _GRAIN = 1 << 16  # numbers; fewer are not worth a second thread
 _random = inlined(random_24_bits)
@@ -83,7 +84,7 @@ def dropout(x, rate, seed):
 
     The same seed drops the same numbers, on every device: the backward pass is the same call.
     """
-    y = np.empty_like(x)
+    y = empty(x.shape, x.dtype)
     threshold, scale = np.uint64(rate * 2**24), x.dtype.type(1 / (1 - rate))
     run_parallel(
         _dropout,
@@ -103,7 +104,7 @@ def _random_mask(mask, first, last, threshold, value, seed):
 
 def random_mask(shape, rate, value, seed, dtype):
     """An array with a share `rate` of zeros and `value` elsewhere: those that `dropout` keeps."""
-    mask = np.empty(shape, dtype)
+    mask = empty(shape, np.dtype(dtype))
     threshold, value = np.uint64(rate * 2**24), mask.dtype.type(value)
     run_parallel(
         _random_mask,

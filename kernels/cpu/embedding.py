@@ -3,11 +3,14 @@
 import numpy as np
 
 from .compiling import kernel
+from .workspace import empty
 
 
 def embedding_forward(table, indices):
-    """table (V, E), indices (N,) -> (N, E)."""
-    return np.take(table, indices, axis=0)
+    """table (V, E), indices (N,), in range -> (N, E)."""
+    rows = empty((len(indices), table.shape[1]), table.dtype)
+    # To look for indices out of range NumPy would write elsewhere first.
+    return np.take(table, indices, axis=0, out=rows, mode="clip")
 
 
 @kernel("embedding_backward")

@@ -9,7 +9,6 @@ import numpy as np
 from .extras import as_triples
 from .forward import input_block_rows
 from .forward_units import forward_units
-from .frozen import release
 from .norms import of_products
 from .product import SECOND_LEVEL_BYTES
 from .reduced import ReducedWeights
@@ -108,7 +107,6 @@ class FewSequences:
                 gated, kept, keep, reverse,
             ),
         )  # fmt: skip
-        release(floats, wx)
 
 
 class SequenceStepper:

@@ -1,6 +1,6 @@
 """Weights that no longer change: packed when they are first used, and kept so."""
 
-from .workspace import aligned_copy, give_back
+from .workspace import aligned_copy
 
 
 class FrozenWeights(tuple):
@@ -26,9 +26,3 @@ def packed(weights, use, pack):
     if use not in weights.panels:
         weights.panels.setdefault(use, pack())  # another thread may have been quicker
     return weights.panels[use]
-
-
-def release(weights, *panels):
-    """Give back panels that nobody needs any more; those of frozen weights stay."""
-    if not isinstance(weights, FrozenWeights):
-        give_back(*panels)

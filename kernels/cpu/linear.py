@@ -8,7 +8,6 @@ from .packing import empty_panels, pack_columns, pack_rows
 from .product import multiply_panels
 from .threads import run_parallel, shares, split
 from .views import flattened
-from .workspace import give_back
 
 
 @kernel("pack_weight")
@@ -56,7 +55,6 @@ def packed_weight(weight, transposed, bias=None):
 def _spread_rows(a, panels, c):
     bounds = split(len(a), shares(2 * a.size * c.shape[1]))
     run_parallel(_multiply_rows, [(a, first, last, panels, c) for first, last in bounds])
-    give_back(panels)
 
 
 def linear_forward(x, weight, bias, y):

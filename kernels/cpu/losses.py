@@ -9,6 +9,7 @@ from .exponentials import exponentials
 from .simd import lanes_of, load, store_part
 from .threads import OF_A_FUNCTION, run_parallel, shares, split
 from .views import flattened
+from .workspace import empty
 
 
 @cache
@@ -45,7 +46,7 @@ def softmax_cross_entropy(logits, targets, ignored):
     """logits (N, V), targets (N,) -> mean loss (0-d), dlogits. NaN if all targets are ignored."""
     count = int(np.count_nonzero(targets != ignored))
     scale = 1 / count if count else np.nan
-    dlogits, losses = np.empty_like(logits), np.empty(len(logits))
+    dlogits, losses = empty(logits.shape, logits.dtype), np.empty(len(logits))
     run_parallel(
         _softmax_kernel(logits.dtype),
         [

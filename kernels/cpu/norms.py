@@ -7,7 +7,7 @@ import numpy as np
 
 from .normalisation import INPUTS, normalise_inputs_backward
 from .threads import run_parallel, shares, split
-from .workspace import give_back, take
+from .workspace import empty
 
 
 def of_products(cell, weights):
@@ -41,7 +41,7 @@ class Norms:
         if not rows:
             return self._no_room
         size = rows * self._cell.gates * self._padded
-        return take((size,), self._dtype), np.empty((rows, 2), self._dtype)
+        return empty((size,), self._dtype), np.empty((rows, 2), self._dtype)
 
     def back(self, norms, kind, threads):
         """What `normalise_backward` takes, for each of so many threads."""
@@ -75,8 +75,3 @@ class Norms:
             dgain += by_gain
             if dbias is not None:
                 dbias += by_bias
-
-
-def give_back_norms(norms):
-    """As `give_back`, when nobody will go back through them any more."""
-    give_back(*(normals for _, _, normals, _ in norms))

@@ -25,7 +25,7 @@ from .simd import (
     vector_ir,
 )
 from .views import flattened
-from .workspace import take
+from .workspace import empty
 
 _ROWS_TOGETHER = 8  # whose next numbers are fetched ahead while panel after panel takes its columns
 
@@ -37,9 +37,9 @@ def panel_width(dtype):
 
 
 def empty_panels(columns, depth, dtype):
-    """Room for packed panels: (panels, depth + 1, width); may be given back (see `workspace`)."""
+    """Room for packed panels: (panels, depth + 1, width)."""
     width = panel_width(dtype)
-    return take((-(-columns // width), depth + 1, width), np.dtype(dtype))
+    return empty((-(-columns // width), depth + 1, width), np.dtype(dtype))
 
 
 def _transpose(builder, rows):

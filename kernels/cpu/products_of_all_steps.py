@@ -6,7 +6,6 @@ from .few_rows import are_few, backward_of_few
 from .gradients import DEPTH
 from .threads import run_parallel, shared, shares
 from .weight_gradients import back_through_products
-from .workspace import give_back
 
 MOST_BYTES_APIECE = 1 << 19  # of weights' gradients that a thread may have for itself
 MOST_ROWS_UNPACKED = 512  # for which weights are packed as they are used, and once only
@@ -66,4 +65,3 @@ class ProductsOfAllSteps:
             for parts in others:
                 for total, part in zip(sums, parts):
                     total += part
-        give_back(wx)

@@ -10,7 +10,7 @@ from .linear import add_weight_gradient, packed_weight
 from .recurrence import Recurrence, Tape
 from .sharing import end_slots, spread
 from .threads import run_parallel
-from .workspace import give_back, take
+from .workspace import empty
 
 
 class ProjectedRecurrence(StepsByForward, Recurrence):
@@ -30,11 +30,11 @@ class ProjectedRecurrence(StepsByForward, Recurrence):
         """As `Recurrence.forward`."""
         (steps, batch), outputs, hidden = x.shape[:2], self._outputs, self.hidden
         slots = steps + 1 if keep else 2
-        history = take((self.cell.states, slots, batch, self.padded), self.dtype)
-        seen = take((slots, batch, self.padded), self.dtype)
+        history = empty((self.cell.states, slots, batch, self.padded), self.dtype)
+        seen = empty((slots, batch, self.padded), self.dtype)
         saved = self._no_tape
         if keep:
-            saved = take((steps * batch, self.cell.saved, self.padded), self.dtype)
+            saved = empty((steps * batch, self.cell.saved, self.padded), self.dtype)
         first, last = end_slots(lengths, steps, batch, slots, reverse)
         history[:, *first] = 0
         seen[*first, :outputs] = 0
@@ -64,7 +64,6 @@ class ProjectedRecurrence(StepsByForward, Recurrence):
         final[1:] = history[1:, *last, :hidden]
         if keep:
             return final, Tape(extras, x, lengths, reverse, history, saved, seen, ())
-        give_back(history, seen)
         return final, None
 
     def _seen(self, tape):

@@ -16,9 +16,8 @@ from .few_sequences import (
     team_of_units,
 )
 from .forward import forward_rows
-from .frozen import release
 from .normalisation import HIDDEN
-from .norms import Norms, give_back_norms, of_products
+from .norms import Norms, of_products
 from .products_of_all_steps import ProductsOfAllSteps
 from .reduced import ReducedWeights
 from .sharing import FEW, end_slots, spread
@@ -27,7 +26,7 @@ from .threads import run_parallel, run_team, shares
 from .trained_step import StepTape, TrainedStep
 from .weight_gradients import add_own_gradients
 from .weights import WeightOrder
-from .workspace import give_back, take
+from .workspace import empty
 
 # For so many the way back packs recurrent weights, if they are large or there are more sequences.
 STEPS_WORTH_PACKING = 24
@@ -45,11 +44,6 @@ class Tape:
     saved: np.ndarray
     gated: np.ndarray
     norms: tuple
-
-    def __del__(self):
-        give_back(self.history, self.saved, self.gated)
-        if self.norms:
-            give_back_norms(self.norms)
 
 
 class Recurrence:
@@ -111,17 +105,16 @@ class Recurrence:
         weights = of_products(self.cell, weights)
         if not keep:
             gated = np.empty((batch if self.cell.late else 0, self.padded), self.dtype)
-            history = take((self.cell.states, 2, batch, self.padded), self.dtype)
+            history = empty((self.cell.states, 2, batch, self.padded), self.dtype)
             final = run(
                 weights, extras, norms, x, state, lengths, reverse, y, column, history,
                 self._no_tape, gated, False,
             )  # fmt: skip
-            give_back(history)
             return final, None
         rows = steps * batch
-        history = take((self.cell.states, steps + 1, batch, self.padded), self.dtype)
-        saved = take((rows, self.cell.saved, self.padded), self.dtype)
-        gated = take((rows if self.cell.late else 0, self.padded), self.dtype)
+        history = empty((self.cell.states, steps + 1, batch, self.padded), self.dtype)
+        saved = empty((rows, self.cell.saved, self.padded), self.dtype)
+        gated = empty((rows if self.cell.late else 0, self.padded), self.dtype)
         final = run(
             weights, extras, norms, x, state, lengths, reverse, y, column, history, saved, gated,
             True,
@@ -189,7 +182,6 @@ class Recurrence:
                 )
             ],
         )  # fmt: skip
-        release(weights, wx, wh, wq)
         return np.array(history[:, *last, : self.hidden], order="C")
 
     def backward(self, weights, tape, dy, column, dstate, grads, dx, resume):
@@ -205,9 +197,9 @@ class Recurrence:
             return self._trained_step.backward(weights, tape, dy, column, own, grads, dx, resume)
         cell = self.cell
         shape = (steps, batch, cell.gates, self.padded)
-        dxg = take(shape, self.dtype)
-        dhg = take(shape, self.dtype) if self._apart else dxg
-        dweights = take((steps, batch, len(cell.weights), self.padded), self.dtype)
+        dxg = empty(shape, self.dtype)
+        dhg = empty(shape, self.dtype) if self._apart else dxg
+        dweights = empty((steps, batch, len(cell.weights), self.padded), self.dtype)
         dstate = self._copy_of(dstate, batch)
         hidden_norms = self._run_back(weights, tape, dy, column, dstate, dxg, dhg, dweights, grads)
         if tape.lengths is None:
@@ -225,7 +217,6 @@ class Recurrence:
         )  # fmt: skip
         for number, total in enumerate(grads[len(weights) :]):
             add_own_gradients(dweights, valid, number, total)
-        give_back(*((dxg, dhg) if self._apart else (dxg,)), dweights)
         return dstate
 
     def _run_back(self, weights, tape, dy, column, dstate, dxg, dhg, dweights, grads):
@@ -255,7 +246,6 @@ class Recurrence:
                 np.empty(batch * cell.carried * self.padded, self.dtype), dstate, tape.reverse,
             ),
         )  # fmt: skip
-        give_back(wh, wq)
         return (norm,)
 
     def _run_back_rows(self, w_hh, tape, dy, column, dstate, dxg, dhg, dweights):
@@ -276,7 +266,6 @@ class Recurrence:
                 )
             ],
         )  # fmt: skip
-        give_back(wh, wq)
         return norms
 
     def _seen(self, tape):

@@ -1,30 +1,88 @@
-"""Where arrays lie; and large ones used again, since fresh memory costs a fault for each page."""
+"""Where arrays lie, and the memory of large ones, which is used again.
+
+A batch's outputs and gradients are megabytes, new in every call; to have the pages for them made
+and cleared each time took up to half of it.
+"""
 
 import ctypes
 import math
 import os
 import threading
-from collections import defaultdict
 
 import numpy as np
 
 _LINE_BYTES = 64
-_LEAST_BYTES = 1 << 16  # of an array: the memory of smaller ones is at hand anyway
+_LEAST_BYTES = 1 << 17  # of an array: the memory of smaller ones is at hand anyway
 _MOST_BYTES = 1 << 28  # kept in all; what is larger is worth its faults
 
-# Reentrant: the garbage collector may come in between and give back an array of its own.
-_lock = threading.RLock()
-_free = defaultdict(list)
-_kept_bytes = 0
+
+class _Memory:
+    """What is free, by size, the size that was free last at the end.
+
+    The garbage collector may come in between and free an array, in whatever thread and line: so
+    nobody ever waits here. Who comes at a bad time goes away with nothing, or leaves nothing.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._free, self._bytes = {}, 0
+
+    def take(self, size):
+        """So many bytes that are free, or None."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._remove(size) if size in self._free else None
+        finally:
+            self._lock.release()
+
+    def keep(self, raw):
+        """Keep what nobody uses any more."""
+        size = len(raw)
+        if size > _MOST_BYTES or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._free.setdefault(size, []).append(raw)
+            self._bytes += size
+            while self._bytes > _MOST_BYTES:
+                self._remove(next(iter(self._free)))
+        finally:
+            self._lock.release()
+
+    def _remove(self, size):
+        raw = self._free[size].pop()
+        self._bytes -= size
+        if not self._free[size]:
+            del self._free[size]
+        return raw
 
 
-def _renew_lock():
-    global _lock
-    _lock = threading.RLock()
+_memory = _Memory()
+
+
+def _forget():
+    global _memory
+    _memory = _Memory()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_forget)  # another thread may have been at it
+
+
+class _Bytes(np.ndarray):
+    """Memory. (NumPy would see through a view of a plain array, and pass over the next class.)
+
+    `start` is its first number that begins a cache line.
+    """
+
+
+class _Lent(np.ndarray):
+    """All of some `_Bytes`, for one array: it and every view of it hold this, and nobody else."""
+
+    def __del__(self):
+        whole = type(self.base) is _Bytes  # not a part that someone has cut out of it
+        if whole and _memory:  # which the interpreter takes away at its end
+            _memory.keep(self.base)
 
 
 def aligned_empty(shape, dtype):
@@ -33,14 +91,14 @@ def aligned_empty(shape, dtype):
     NumPy's own begin anywhere; a vector that lies across two lines takes two accesses, and a
     product of few rows with such weights up to a third more time.
     """
-    size = math.prod(shape) * dtype.itemsize
-    return _from_line(np.empty(size + _LINE_BYTES, np.uint8), shape, dtype)
+    raw = np.empty(math.prod(shape) * dtype.itemsize + _LINE_BYTES, np.uint8)
+    return np.ndarray(shape, dtype, raw, _first_line(raw))
 
 
-def _from_line(raw, shape, dtype):
-    """An array in the memory of `raw`, from its first whole cache line on."""
+def _first_line(raw):
+    """The number of the byte where the first whole cache line begins."""
     address = ctypes.addressof(ctypes.c_char.from_buffer(raw))  # quicker than raw.ctypes
-    return np.ndarray(shape, dtype, raw, -address % _LINE_BYTES)
+    return -address % _LINE_BYTES
 
 
 def aligned_copy(a):
@@ -50,32 +108,26 @@ def aligned_copy(a):
     return copy
 
 
-def take(shape, dtype):
-    """An array with arbitrary contents, in the memory of one of its size that was given back if
-    there is any; large ones are `aligned_empty`.
+def empty(shape, dtype):
+    """As `numpy.empty`; the memory of large arrays is used again once nobody has them any more.
 
-    `dtype` is a numpy.dtype.
+    These are as `aligned_empty`. `dtype` is a numpy.dtype.
     """
-    global _kept_bytes
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST_BYTES:  # to find the line's beginning would take longer than is gained
         return np.empty(shape, dtype)
-    with _lock:
-        raw = _free[size].pop() if _free[size] else None
-        if raw is not None:
-            _kept_bytes -= size
+    # Of nearly one size, as batches of sequences of varying lengths are, one takes the other's.
+    step = 1 << (size.bit_length() - 4)
+    size = -(-size // step) * step + _LINE_BYTES
+    raw = _memory.take(size)
     if raw is None:
-        raw = np.empty(size + _LINE_BYTES, np.uint8)
-    return _from_line(raw, shape, dtype)
+        raw = _Bytes(size, np.uint8)
+        raw.start = _first_line(raw)
+    return np.ndarray(shape, dtype, _Lent(size, np.uint8, raw), raw.start)
 
 
-def give_back(*arrays):
-    """Return arrays of `take` that nobody will look at any more."""
-    global _kept_bytes
-    for array in arrays:
-        if array.nbytes < _LEAST_BYTES:
-            continue
-        with _lock:
-            if _kept_bytes + array.nbytes <= _MOST_BYTES:
-                _free[array.nbytes].append(array.base)
-                _kept_bytes += array.nbytes
+def zeros(shape, dtype):
+    """As `empty`, of zeros."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array

@@ -1,5 +1,7 @@
 """CUDA's kernels, behind the functions that `gpurnn.kernels.cpu` has too."""
 
+from cupy import empty, zeros
+
 from .activations import activate, activate_backward
 from .attention import (
     add_weighted_steps,
@@ -65,6 +67,7 @@ __all__ = [
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "empty",
     "jordan_backward",
     "jordan_forward",
     "layers_together",
@@ -82,4 +85,5 @@ __all__ = [
     "tree_backward",
     "tree_forward",
     "weighted_sums",
+    "zeros",
 ]
