@@ -83,7 +83,7 @@ def test_batch_first():
     expected, _ = gpurnn.LSTM(3, 12, rng=0)(x.swapaxes(0, 1).copy())
     for _ in range(2):
         np.testing.assert_array_equal(layer(x)[0], expected.swapaxes(0, 1))
-    assert len(layer._idle_steppers) == 1
+    assert len(layer._idle_calls) == 1
 
 
 @pytest.mark.parametrize(

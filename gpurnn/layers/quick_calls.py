@@ -19,55 +19,59 @@ def new_steppers(layer, state, batch, steps=1):
 
 
 def is_quick(layer, shape):
-    """Whether an x (T, B, I) of this shape, of full length, is for `quick_call`."""
+    """Whether an x (T, B, I) of this shape, of full length, is for a `QuickCall`."""
     return not layer.bidirectional and layer.kernels.steps_together(*shape[:2])
 
 
-def idle_steppers(layer, x):
-    """As `new_steppers`, those of an earlier call with an x (T, B, I) like this one, which needs no
-    other check then; or None."""
+def idle_call(layer, x):
+    """A `QuickCall` that an earlier call has used, if it fits x, which needs no other check then;
+    or None."""
     if layer.device != "cpu" or type(x) is not np.ndarray:
         return None
     try:
-        shape, steppers = layer._idle_steppers.pop()
+        call = layer._idle_calls.pop()
     except IndexError:
         return None
-    if shape != x.shape:
-        layer._idle_steppers.append((shape, steppers))
-        return None
-    return steppers if x.dtype == layer.dtype and x.flags.c_contiguous else None
+    if x.shape == call.shape and x.dtype == call.dtype and x.flags.c_contiguous:
+        return call
+    layer._idle_calls.append(call)
+    return None
 
 
-def _keep(layer, shape, steppers):
-    """For the next call; of one shape only."""
-    idle = layer._idle_steppers
-    if idle and idle[-1][0] != shape:
-        idle.clear()
-    idle.append((shape, steppers))
+class QuickCall:
+    """What calls of a stack with an x (T, B, I) of one shape need, for one of them at a time."""
 
+    def __init__(self, layer, shape):
+        steps, batch, _ = shape
+        self.shape, self.dtype = shape, layer.dtype
+        self._y_shape = steps, batch, layer._outputs
+        self._steppers = tuple(enumerate(new_steppers(layer, None, batch, steps)))
+        self._has_extras, self._empty = layer.cell.extras > 0, layer.kernels.empty
 
-def quick_call(layer, x, state, steppers):
-    """Of x (T, B, I), checked, and the caller's state: the output (T, B, H), and each layer's new
-    state (S, B, H). `steppers` are idle ones, or None."""
-    x_shape, (steps, batch, _), finals = x.shape, x.shape, []
-    if steppers is None:
-        steppers = new_steppers(layer, state, batch, steps)
-    elif state is None:
-        for own, _ in steppers:
-            own.fill(0)
-    else:
-        given = layer._check_state(state, "state", batch)
-        for number, (own, _) in enumerate(steppers):
-            own[...] = given[:, number]
-    empty, shape = layer.kernels.empty, (steps, batch, layer._outputs)
-    has_extras = layer.cell.extras
-    for number, (own, step) in enumerate(steppers):
-        y = empty(shape, layer.dtype)
-        extras = layer._extras(number, 0) if has_extras else ()
-        step(layer._weights(number, 0), extras, x, y)
-        finals.append(own.copy())
-        x = y
-    # Not on CUDA, where the step may not have been taken yet: the next may be on another stream.
-    if layer.device == "cpu":
-        _keep(layer, x_shape, steppers)
-    return x, finals
+    def run(self, layer, x, state):
+        """The output (T, B, H) of x, checked, and the caller's state or None; and each layer's new
+        state (S, B, H)."""
+        if state is not None:
+            given = layer._check_state(state, "state", self.shape[1])
+        finals, extras = [], ()
+        for number, (own, step) in self._steppers:
+            if state is None:
+                own.fill(0)
+            else:
+                own[...] = given[:, number]
+            if self._has_extras:
+                extras = layer._extras(number, 0)
+            y = self._empty(self._y_shape, self.dtype)
+            step(layer._weights(number, 0), extras, x, y)
+            finals.append(own.copy())
+            x = y
+        # Not on CUDA, where the step may not be taken yet, and the next be on another stream.
+        if layer.device == "cpu":
+            self._rest(layer._idle_calls)
+        return x, finals
+
+    def _rest(self, idle):
+        """Till the next call; all that are idle are of one shape."""
+        if idle and idle[-1].shape != self.shape:
+            idle.clear()
+        idle.append(self)

@@ -5,14 +5,14 @@ from functools import cached_property
 
 from ..arrays import check_array, check_ends, check_heads, check_size, module_of, to_device
 from .layer_calls import StackCall
-from .quick_calls import idle_steppers, is_quick, quick_call
+from .quick_calls import QuickCall, idle_call, is_quick
 from .recurrences import Recurrences
 from .recurrent_parameters import RecurrentParameters
 from .sequences import SequenceLayer
 from .stream import Stream
 from .unit_noise import UnitNoise, check_share
 
-MADE = "_recurrences", "_idle_steppers"  # when first asked for
+MADE = "_recurrences", "_idle_calls"  # when first asked for
 
 
 class Recurrent(SequenceLayer, RecurrentParameters):
@@ -132,15 +132,15 @@ class Recurrent(SequenceLayer, RecurrentParameters):
             If an argument has the wrong device, dtype or shape, T or B is 0, or a length is
             out of range.
         """
-        steppers = None
+        call = None
         if lengths is None and not self.batch_first:
-            steppers = idle_steppers(self, x)
-        if steppers is None:
+            call = idle_call(self, x)
+        if call is None:
             x, lengths = self._check_input(x, lengths)
             if lengths is not None or not is_quick(self, x.shape):
                 return self._run(x, lengths, state, keep=False)[:2]
-            steppers = idle_steppers(self, x)
-        y, finals = quick_call(self, x, state, steppers)
+            call = idle_call(self, x) or QuickCall(self, x.shape)
+        y, finals = call.run(self, x, state)
         return self._outward(y), self._state_of(finals)
 
     def forward(self, x, state=None, lengths=None):
@@ -191,8 +191,8 @@ class Recurrent(SequenceLayer, RecurrentParameters):
         return Recurrences(self._noise, *sizes, self.dtype, self.recompute)
 
     @cached_property
-    def _idle_steppers(self):
-        """Of `quick_call`: as many as calls were under way at once."""
+    def _idle_calls(self):
+        """The `QuickCall`s to be used again: as many as were under way at once."""
         return []
 
     def __getstate__(self):
