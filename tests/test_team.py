@@ -30,9 +30,9 @@ def team(monkeypatch):
     gpurnn.set_num_threads(kept)
 
 
-def run(problem):
+def run(problem, **options):
     numbers = random_numbers(problem)
-    layer = make_layer(problem, numbers.params)
+    layer = make_layer(problem, None if options else numbers.params, **options)
     y, state, backward = layer.forward(numbers.x, as_state(numbers.state), numbers.lengths)
     dx, dstate = backward(numbers.dy, as_state(numbers.dstate))
     return [y, *as_parts(state), dx, *as_parts(dstate), *layer.grads.values()]
@@ -46,14 +46,19 @@ def test_every_gradient(cell, batch, ragged, count, team):
     check_against_reference(Problem(cell, B=batch, ragged=ragged, **SHARED))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
-def test_the_same_bits_whoever_comes_when(cell, team):
+@pytest.mark.parametrize(
+    "cell, options",
+    [("lstm", {}), ("gru_before", {})]
+    + [(cell, {"layer_norm": True}) for cell in ("lstm", "gru", "gru_before")],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_the_same_bits_whoever_comes_when(cell, options, team):
     problem = Problem(cell, B=2, ragged=True, **SHARED)
     team(1)
-    alone = run(problem)
+    alone = run(problem, **options)
     for count in (2, 4) * 10:
         team(count)
-        for got, expected in zip(run(problem), alone, strict=True):
+        for got, expected in zip(run(problem, **options), alone, strict=True):
             np.testing.assert_array_equal(got, expected)
 
 

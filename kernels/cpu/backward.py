@@ -32,8 +32,8 @@ def _one_phase(cell, dtype):
         )  # fmt: skip
         dh_flat = flattened(dhg)
         back_to_products(
-            dh_flat if apart else flattened(dxg), dh_flat, count, rows, t * batch, hidden, padded,
-            norm,
+            rows, 0, 1, 0, dh_flat if apart else flattened(dxg), dh_flat, count, rows, t * batch,
+            0, padded, hidden, padded, norm,
         )  # fmt: skip
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
@@ -64,7 +64,9 @@ def _two_phase(cell, dtype):
             np.intp(0), padded, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden,
             extras, history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        late_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
+        late_to_products(
+            rows, 0, 1, 0, dx_flat, dh_flat, count, rows, t * batch, 0, padded, hidden, padded, norm
+        )
         for r in range(count):
             offsets[r] = ((t * batch + rows[r]) * gate_count + early_count) * padded
         multiply_whole_panels(
@@ -75,7 +77,9 @@ def _two_phase(cell, dtype):
             np.intp(0), padded, count, rows, t, before, hidden, extras, history, tape, dxg, dgated,
             carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        early_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
+        early_to_products(
+            rows, 0, 1, 0, dx_flat, dh_flat, count, rows, t * batch, 0, padded, hidden, padded, norm
+        )
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         multiply_whole_panels(

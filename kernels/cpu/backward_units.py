@@ -19,6 +19,9 @@ from .simd import lanes_of
 from .team import admit, close, join, meet, members_of, team_kernel
 from .views import flattened
 
+# A step's meetings, in a two-phase cell's order; where rows are normalised, members meet twice.
+_HANDED_OVER, _OF_LATE, _LATE_DONE, _OF_EARLY, _DONE = 1, 2, 4, 5, 7
+
 
 @inlined
 def _add_products(
@@ -60,11 +63,11 @@ def _one_phase(cell, dtype):
             history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
         dh_flat = flattened(dhg)
-        back_to_products(
-            dh_flat if apart else flattened(dxg), dh_flat, count, rows, t * batch, hidden, padded,
-            norm,
+        long = back_to_products(
+            board, member, members, meeting + _OF_EARLY, dh_flat if apart else flattened(dxg),
+            dh_flat, count, rows, t * batch, begin, end, hidden, padded, norm,
         )  # fmt: skip
-        long = members > 1 and meet(board, member, members, meeting)
+        long = members > 1 and meet(board, member, members, meeting + _DONE) or long
         for r in range(count):
             offsets[r] = (t * batch + rows[r]) * gate_count * padded
         _add_products(
@@ -98,8 +101,11 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, t, before, after, dy, dy_offset, dy_stride, hidden, extras,
             history, tape, dxg, dhg, dweights, carry, carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        late_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
-        long = members > 1 and meet(board, member, members, meeting - 1)
+        long = late_to_products(
+            board, member, members, meeting + _OF_LATE, dx_flat, dh_flat, count, rows, t * batch,
+            begin, end, hidden, padded, norm,
+        )  # fmt: skip
+        long = members > 1 and meet(board, member, members, meeting + _LATE_DONE) or long
         _add_products(
             begin, end, hidden, early_count, gate_count, dh_flat, offsets, count, padded, w, wq,
             dgated, carry_offsets,
@@ -108,8 +114,11 @@ def _two_phase(cell, dtype):
             begin, end, count, rows, t, before, hidden, extras, history, tape, dxg, dgated, carry,
             carry_offsets, carry_plane, carried,
         )  # fmt: skip
-        early_to_products(dx_flat, dh_flat, count, rows, t * batch, hidden, padded, norm)
-        long = members > 1 and meet(board, member, members, meeting) or long
+        waited = early_to_products(
+            board, member, members, meeting + _OF_EARLY, dx_flat, dh_flat, count, rows, t * batch,
+            begin, end, hidden, padded, norm,
+        )  # fmt: skip
+        long = members > 1 and meet(board, member, members, meeting + _DONE) or long or waited
         _add_products(
             begin, end, hidden, np.intp(0), early_count, dh_flat, offsets, count, padded, w, wh,
             carry, carry_offsets,
@@ -138,7 +147,6 @@ def backward_units(cell, dtype):
     """
     across = VECTORS * lanes_of(dtype)
     step = step_back(cell, dtype)
-    meetings = 2 if cell.late else 1
 
     @team_kernel(f"backward_units {text_of_cell(cell)} {dtype}")
     def backward(
@@ -160,10 +168,10 @@ def backward_units(cell, dtype):
         members_before, disturbed = np.intp(1 if leads else 0), False
         groups = width // across
         for s in range(s0, steps):
-            members, number = members_of(board, s), s * (meetings + 1)
+            members, number = members_of(board, s), s * _DONE
             if members_before > 1 and members != members_before:
                 # Units change hands: what the last step adds to their carry must be there.
-                meet(board, member, members_before, number + 1)
+                meet(board, member, members_before, number + _HANDED_OVER)
             if member >= members:
                 return
             if leads:
@@ -174,14 +182,14 @@ def backward_units(cell, dtype):
             t = s if reverse else steps - 1 - s
             before, after = (t + 1, t) if reverse else (t, t + 1)
             long = step(
-                board, member, members, number + 1 + meetings, begin, end, counts[t], t, before,
+                board, member, members, number, begin, end, counts[t], t, before,
                 after, rows, dy, dy_offset, dy_stride, w_flat, wh, wq, hidden, extras, norm,
                 history, tape, dxg, dhg, dweights, carry_flat, carry_offsets, batch * width,
                 dgated_flat, carried, offsets,
             )  # fmt: skip
             disturbed = disturbed or long
         if members_before > 1:
-            meet(board, member, members_before, steps * (meetings + 1) + 1)
+            meet(board, member, members_before, steps * _DONE + _HANDED_OVER)
         if leads:
             close(board, disturbed)
             for s in range(states):

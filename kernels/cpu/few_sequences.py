@@ -33,10 +33,9 @@ def as_they_lie(weights, no_bias):
 
 
 def team_of_units(cell, hidden, steps, batch, back=False):
-    """As `team_for`; rows that are normalised as a whole have one thread."""
-    if cell.normalised:
-        return 1, False
-    return team_for(steps, batch * cell.gates * hidden * hidden, 2 if cell.late else 1, back)
+    """As `team_for`, of this cell."""
+    meetings = (2 if cell.late else 1) * (3 if cell.normalised else 1)
+    return team_for(steps, batch * cell.gates * hidden * hidden, meetings, back)
 
 
 class UnitsKernels(dict):
@@ -66,6 +65,7 @@ class FewSequences:
         self._panels = order.pitch // order.panel_width
         self._room_shapes = (
             (self._block * self._batch, order.pitch),
+            (self._batch * order.pitch,),
             (self._batch * cell.kept * order.padded,),
         )
         self._last = None, None, (None,) * 3
@@ -92,19 +92,19 @@ class FewSequences:
             if isinstance(weights, ReducedWeights):
                 floats = weights.expanded_for_inputs()
             # Before the loop: in its first step the leader is alone.
-            panels = 0 if self._cell.normalised else self._panels
-            if self._steps > self._block or not panels:
+            panels = self._panels
+            if self._steps > self._block:
                 wx = self._order.input_panels(floats)
             elif not wx.size:
                 to_pack = self._order.input_columns(floats)
-        xg, kept = room
+        xg, hg, kept = room
         run_team(
             self._kernels[wh.size > 0],
             *team_of_units(self._cell, state.shape[2], self._steps, self._batch),
             (
                 x, self._rows, self._counts, *lying, wx, wh, wq, panels, *to_pack, state,
-                as_triples(extras), norms, history, xg, y.reshape(-1), column, y.shape[2], saved,
-                gated, kept, keep, reverse,
+                as_triples(extras), norms, history, xg, hg, y.reshape(-1), column, y.shape[2],
+                saved, gated, kept, keep, reverse,
             ),
         )  # fmt: skip
 

@@ -92,8 +92,9 @@ def _one_phase(cell, dtype):
         for begin in range(0, padded, width):
             multiply(begin, width, states_flat, offsets, count, depth, wh, tile, tile_offsets)
             normalise_products(
-                tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep
-            )
+                rows, 0, 1, 0, tile, tile_offsets, count, rows, t * batch, 0, padded, hidden,
+                padded, norms, keep,
+            )  # fmt: skip
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -127,7 +128,10 @@ def _two_phase(cell, dtype):
         depth = depth_of(first, states_flat, offsets, count, hidden)
         for begin in range(0, padded, width):
             multiply_early(begin, width, states_flat, offsets, count, depth, wh, tile, tile_offsets)
-            normalise_early(tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep)
+            normalise_early(
+                rows, 0, 1, 0, tile, tile_offsets, count, rows, t * batch, 0, padded, hidden,
+                padded, norms, keep,
+            )  # fmt: skip
             run_gates(
                 begin, min(begin + width, padded), count, rows, t, before, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -138,7 +142,10 @@ def _two_phase(cell, dtype):
         depth = depth_of(first, gated_flat, offsets, count, hidden)
         for begin in range(0, padded, width):
             multiply_late(begin, width, gated_flat, offsets, count, depth, wq, tile, tile_offsets)
-            normalise_late(tile, tile_offsets, count, rows, t * batch, hidden, padded, norms, keep)
+            normalise_late(
+                rows, 0, 1, 0, tile, tile_offsets, count, rows, t * batch, 0, padded, hidden,
+                padded, norms, keep,
+            )  # fmt: skip
             run_cell(
                 begin, min(begin + width, padded), count, rows, t, before, after, xg,
                 x_first * x_width + begin * x_rows * gate_count, x_width, tile, tile_offsets,
@@ -249,8 +256,9 @@ def forward_rows(cell, dtype, projected=False):
                     xg[begin * x_rows * gate_count :], tile_offsets,
                 )  # fmt: skip
             normalise_inputs(
-                xg, tile_offsets, filled, x_numbers, np.intp(0), hidden, padded, norms, keep
-            )
+                rows, 0, 1, 0, xg, tile_offsets, filled, x_numbers, 0, 0, padded, hidden, padded,
+                norms, keep,
+            )  # fmt: skip
             used = np.intp(0)
             for s in range(first, last):
                 t = steps - 1 - s if reverse else s

@@ -97,39 +97,47 @@ def multiply_units(first, gates, lanes, packed):
     return multiply_packed(gates) if packed else multiply_rows(first, gates, lanes)
 
 
+# A step's meetings, in a two-phase cell's order; where rows are normalised, members meet twice.
+_OF_INPUTS, _OF_EARLY, _GATED, _OF_LATE, _DONE = 1, 3, 5, 6, 8
+
+
 def one_phase(cell, dtype, packed):
     run_cell = cell_pass(cell, dtype)
     multiply = multiply_units(0, cell.gates, lanes_of(dtype), packed)
-    normalise_products = normalise(cell, dtype, HIDDEN)
+    normalise_products, gate_count = normalise(cell, dtype, HIDDEN), cell.gates
 
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, first, before, after, rows, xg,
-        x_start, x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms,
-        history, y, y_offset, y_stride, tape, gated, kept, keep,
+        x_start, x_stride, w, scale, bias, wh, wq, hg, hg_offsets, own, offsets, hidden, extras,
+        norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+            own[r] = hg_offsets[r] + begin * gate_count
         states_flat = flattened(history)
         depth = depth_of(first, states_flat, offsets, count, hidden)
         multiply(
-            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg,
-            hg_offsets, t % 2 == 1,
+            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg, own,
+            t % 2 == 1,
         )  # fmt: skip
-        normalise_products(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
+        long = normalise_products(
+            board, member, members, meeting + _OF_EARLY, hg, hg_offsets, count, rows, t * batch,
+            begin, end, hidden, padded, norms, keep,
+        )  # fmt: skip
         run_cell(
-            begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
-            hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
+            begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, own, hidden,
+            extras, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
-        return False
+        return long
 
     return step
 
 
 def two_phase(cell, dtype, packed):
     run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
-    early_count = cell.gates - cell.late
+    early_count, late_count = cell.gates - cell.late, cell.late
     multiply_early = multiply_units(0, early_count, lanes_of(dtype), packed)
     multiply_late = multiply_units(early_count, cell.late, lanes_of(dtype), packed)
     normalise_early, normalise_late = (normalise(cell, dtype, HIDDEN, phase) for phase in (0, 1))
@@ -137,38 +145,46 @@ def two_phase(cell, dtype, packed):
     @inlined
     def step(
         board, member, members, meeting, begin, end, count, t, first, before, after, rows, xg,
-        x_start, x_stride, w, scale, bias, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms,
-        history, y, y_offset, y_stride, tape, gated, kept, keep,
+        x_start, x_stride, w, scale, bias, wh, wq, hg, hg_offsets, own, offsets, hidden, extras,
+        norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
         states_flat, gated_flat = flattened(history), flattened(gated)
         gated_row = t * batch if keep else 0
         for r in range(count):
             offsets[r] = (before * batch + rows[r]) * padded
+            own[r] = hg_offsets[r] + begin * early_count
         depth = depth_of(first, states_flat, offsets, count, hidden)
         multiply_early(
-            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg,
-            hg_offsets, t % 2 == 1,
+            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg, own,
+            t % 2 == 1,
         )  # fmt: skip
-        normalise_early(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
+        long = normalise_early(
+            board, member, members, meeting + _OF_EARLY, hg, hg_offsets, count, rows, t * batch,
+            begin, end, hidden, padded, norms, keep,
+        )  # fmt: skip
         run_gates(
-            begin, end, count, rows, t, before, xg, x_start, x_stride, hg, hg_offsets, hidden,
-            extras, history, gated, gated_row, kept,
+            begin, end, count, rows, t, before, xg, x_start, x_stride, hg, own, hidden, extras,
+            history, gated, gated_row, kept,
         )  # fmt: skip
-        long = members > 1 and meet(board, member, members, meeting - 1)
+        long = members > 1 and meet(board, member, members, meeting + _GATED) or long
         for r in range(count):
             offsets[r] = (gated_row + rows[r]) * padded
+            own[r] = hg_offsets[r] + begin * late_count
         depth = depth_of(first, gated_flat, offsets, count, hidden)
         multiply_late(
-            begin, end, hidden, w, scale, bias, wq, depth, gated_flat, offsets, count, hg,
-            hg_offsets, t % 2 == 1,
+            begin, end, hidden, w, scale, bias, wq, depth, gated_flat, offsets, count, hg, own,
+            t % 2 == 1,
         )  # fmt: skip
-        normalise_late(hg, hg_offsets, count, rows, t * batch, hidden, padded, norms, keep)
+        waited = normalise_late(
+            board, member, members, meeting + _OF_LATE, hg, hg_offsets, count, rows, t * batch,
+            begin, end, hidden, padded, norms, keep,
+        )  # fmt: skip
         run_cell(
-            begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, hg_offsets,
-            hidden, extras, history, y, y_offset, y_stride, tape, kept, keep,
+            begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, own, hidden,
+            extras, history, y, y_offset, y_stride, tape, kept, keep,
         )  # fmt: skip
-        return long
+        return long or waited
 
     return step
 
@@ -224,31 +240,31 @@ def forward_units(cell, dtype, packed=False):
     `panels` of products with inputs to make before the loop, none or all, of wx, or else of what
     `pack_columns` packs of w, starts, bias and numbers; state (S, B, H): comes as the initial
     state, leaves as the final one; extras; `norms`, see `normalisation`; history; xg, room for the
-    products of a block of steps' inputs (steps B, G H' rounded up to panels); y, flat, in which
+    products of a block of steps' inputs (steps B, G H' rounded up to panels), and hg, flat, for
+    those of a step's states; y, flat, in which
     row (t, b) begins at (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences;
-    whether to keep the former; whether time runs backwards. A normalised cell's team has one
-    member, who has all products of a row.
+    whether to keep the former; whether time runs backwards.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_apart(cell)
     step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
     multiply_inputs = multiply_rows(0, cell.gates, lanes)
     normalise_inputs = normalise(cell, dtype, INPUTS)
-    meetings = 2 if cell.late else 1
+    normalised = cell.normalised
 
     @team_kernel(f"forward_units {text_of_cell(cell)} {dtype} {packed}")
     def forward(
         leads, crew, board, x, rows, counts, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq,
-        panels, w, starts, bias, numbers, state, extras, norms, history, xg, y, y_offset, y_stride,
-        tape, gated, kept, keep, reverse,
+        panels, w, starts, bias, numbers, state, extras, norms, history, xg, hg, y, y_offset,
+        y_stride, tape, gated, kept, keep, reverse,
     ):  # fmt: skip
         steps, batch, width = x.shape
         states, slots, _, padded = history.shape
         hidden, x_stride, block = state.shape[2], xg.shape[1], xg.shape[0] // batch
         ends = np.empty((2, batch), np.intp)
         x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
-        offsets = np.empty(batch, np.intp)
-        xg_offsets = np.arange(block * batch) * x_stride
-        hg, hg_offsets = np.empty(batch * x_stride, x.dtype), np.arange(batch) * x_stride
+        own, offsets = np.empty(batch, np.intp), np.empty(batch, np.intp)
+        xg_offsets, hg_offsets = np.arange(block * batch) * x_stride, np.arange(batch) * x_stride
+        xg_flat, x_flat = flattened(xg), flattened(x)
         if panels:
             _multiply_first_inputs(
                 leads, crew, board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg,
@@ -256,6 +272,14 @@ def forward_units(cell, dtype, packed=False):
             )  # fmt: skip
         if leads:
             await_pieces(board, panels)
+            if normalised and panels:
+                listed = list_rows(
+                    0, block, steps, reverse, rows, counts, batch, width, x_numbers, x_offsets
+                )
+                normalise_inputs(
+                    board, 0, 1, 0, xg_flat, xg_offsets, listed, x_numbers, 0, 0, padded, hidden,
+                    padded, norms, keep,
+                )  # fmt: skip
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)
             for s in range(states):
                 for r in range(batch):
@@ -265,7 +289,6 @@ def forward_units(cell, dtype, packed=False):
         member, s0 = join(board, leads)
         if s0 < 0:
             return
-        xg_flat, x_flat = flattened(xg), flattened(x)
         groups = (padded // lanes + together - 1) // together
         multiplied = block if panels else np.intp(0)
         members_before, used, disturbed = np.intp(1), np.intp(0), False
@@ -296,10 +319,11 @@ def forward_units(cell, dtype, packed=False):
                         begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, x_flat, x_offsets,
                         used, mine, xg_offsets, False,
                     )  # fmt: skip
-                normalise_inputs(
-                    mine, xg_offsets, used, x_numbers, np.intp(0), hidden, padded, norms, keep
-                )
-                used = np.intp(0)
+                waited = normalise_inputs(
+                    board, member, members, s * _DONE + _OF_INPUTS, xg_flat, xg_offsets, used,
+                    x_numbers, 0, begin, end, hidden, padded, norms, keep,
+                )  # fmt: skip
+                disturbed, used = disturbed or waited, np.intp(0)
             elif s == s0:
                 for k in range(first, s):
                     used += counts[steps - 1 - k if reverse else k]
@@ -307,14 +331,14 @@ def forward_units(cell, dtype, packed=False):
             before, after = (t + 1, t) if reverse else (t, t + 1)
             x_start = used * x_stride + begin * gate_count
             long = step(
-                board, member, members, (s + 1) * meetings, begin, end, counts[t], t, s == 0,
-                before % slots, after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh,
-                b_hh, wh, wq, hg, hg_offsets, offsets, hidden, extras, norms, history, y, y_offset,
-                y_stride, tape, gated, kept, keep,
+                board, member, members, s * _DONE, begin, end, counts[t], t, s == 0, before % slots,
+                after % slots, rows, xg_flat, x_start, x_stride, w_hh, scale_hh, b_hh, wh, wq, hg,
+                hg_offsets, own, offsets, hidden, extras, norms, history, y, y_offset, y_stride,
+                tape, gated, kept, keep,
             )  # fmt: skip
             used += counts[t]
             if members > 1:
-                long = meet(board, member, members, (s + 1) * meetings) or long
+                long = meet(board, member, members, s * _DONE + _DONE) or long
             disturbed = disturbed or long
         if leads:
             close(board, disturbed)

@@ -21,6 +21,7 @@ import numpy as np
 from ..normalisation import EPSILON
 from .compiling import inlined, kernel, part
 from .simd import REGISTER_BYTES, broadcast, fma, lanes_of, load, load_part, store, sum_lanes
+from .team import meet
 from .views import flattened
 
 INPUTS, HIDDEN = 0, 1
@@ -70,23 +71,31 @@ def _normalise_rows(dtype):
 
     @part
     def run(
-        a, offsets, count, rows, first, hidden, padded, side, keep, early, gates, all_gates, phase
-    ):
+        board, member, members, meeting, a, offsets, count, rows, first, begin, end, hidden, padded,
+        side, keep, early, gates, all_gates, phase,
+    ):  # fmt: skip
         gain, bias, normals, scales = side
+        moments = np.empty((count, 2))
+        long = members > 1 and meet(board, member, members, meeting)
         for r in range(count):
-            at, row = offsets[r], first + rows[r]
-            mean, scale = _mean_and_scale(a, at, gates, hidden)
+            mean, scale = _mean_and_scale(a, offsets[r], gates, hidden)
+            moments[r, 0], moments[r, 1] = mean, scale
+        # Only now may anyone write, where the others read.
+        long = members > 1 and meet(board, member, members, meeting + 1) or long
+        for r in range(count):
+            at, row, mean, scale = offsets[r], first + rows[r], moments[r, 0], moments[r, 1]
             if keep:
                 scales[row, phase] = scale
             normals_at = (row * all_gates + early) * padded
             for g in range(gates):
-                for j in range(0, padded, lanes):
+                for j in range(begin, end, lanes):
                     i, unit = j * gates + g * lanes, (early + g) * hidden + j
                     normal = (load(a, at + i) - mean) * scale
                     if keep:
                         store(normals, normals_at + i, normal)
                     gained = normal * load_part(gain, unit, hidden - j)
                     store(a, at + i, gained + load_part(bias, unit, hidden - j))
+        return long
 
     return run
 
@@ -97,9 +106,11 @@ def _normalise_rows_backward(dtype):
     lanes = lanes_of(dtype)
 
     @inlined
-    def add_gradients(d, count, rows, first, padded, normals, totals, early, gates, all_gates):
+    def add_gradients(
+        d, count, rows, first, begin, end, padded, normals, totals, early, gates, all_gates
+    ):
         for g in range(gates):
-            for j in range(0, padded, lanes):
+            for j in range(begin, end, lanes):
                 by_gain = by_bias = broadcast(d, 0)
                 for r in range(count):
                     at = ((first + rows[r]) * all_gates + early) * padded
@@ -112,15 +123,19 @@ def _normalise_rows_backward(dtype):
                 store(totals, to_bias, load(totals, to_bias) + by_bias)
 
     @part
-    def run(d, out, count, rows, first, hidden, padded, norm, early, gates, all_gates, phase):
+    def run(
+        board, member, members, meeting, d, out, count, rows, first, begin, end, hidden, padded,
+        norm, early, gates, all_gates, phase,
+    ):  # fmt: skip
         gain, normals, scales, totals = norm
         add_gradients(
-            d, count, rows, first, padded, normals, flattened(totals), early, gates, all_gates
-        )
-        size = gates * hidden
+            d, count, rows, first, begin, end, padded, normals, flattened(totals), early, gates,
+            all_gates,
+        )  # fmt: skip
+        size, sums = gates * hidden, np.empty((count, 2), d.dtype)
+        long = members > 1 and meet(board, member, members, meeting)
         for r in range(count):
-            row = first + rows[r]
-            at = (row * all_gates + early) * padded
+            at = ((first + rows[r]) * all_gates + early) * padded
             total = along = broadcast(d, 0)
             for g in range(gates):
                 for j in range(0, padded, lanes):
@@ -128,14 +143,19 @@ def _normalise_rows_backward(dtype):
                     gained = load(d, i) * load_part(gain, unit, hidden - j)
                     total = total + gained
                     along = fma(gained, load(normals, at + j * gates + g * lanes), along)
-            mean, slope = sum_lanes(total) / size, sum_lanes(along) / size
-            scale = scales[row, phase]
+            sums[r, 0], sums[r, 1] = sum_lanes(total) / size, sum_lanes(along) / size
+        # Only now may anyone write, where the others read.
+        long = members > 1 and meet(board, member, members, meeting + 1) or long
+        for r in range(count):
+            row, mean, slope = first + rows[r], sums[r, 0], sums[r, 1]
+            at, scale = (row * all_gates + early) * padded, scales[row, phase]
             for g in range(gates):
-                for j in range(0, padded, lanes):
+                for j in range(begin, end, lanes):
                     unit, i = (early + g) * hidden + j, at + g * padded + j
                     gained = load(d, i) * load_part(gain, unit, hidden - j)
                     normal = load(normals, at + j * gates + g * lanes)
                     store(out, i, (gained - mean - normal * slope) * scale)
+        return long
 
     return run
 
@@ -152,22 +172,36 @@ def _place(cell, kind, phase):
 
 @cache
 def normalise(cell, dtype, kind, phase=0):
-    """A function that normalises `count` rows of products in place, with gain and bias.
+    """A function that normalises the units from `begin` to `end` of `count` rows of products in
+    place, with gain and bias.
 
     Row r begins at a[offsets[r]] and is number first + rows[r] of those kept, if they are to be.
-    It does nothing for a cell that is not normalised.
+    All members of a team, each with units of its own, meet twice meanwhile, from `meeting` on:
+    once all products are there, and once all have seen them. Returns whether they waited long
+    (see `team.meet`). It does nothing for a cell that is not normalised.
     """
     if not cell.normalised:
-        return inlined(lambda a, offsets, count, rows, first, hidden, padded, norms, keep: None)
+
+        @inlined
+        def nothing(
+            board, member, members, meeting, a, offsets, count, rows, first, begin, end, hidden,
+            padded, norms, keep,
+        ):  # fmt: skip
+            return False
+
+        return nothing
     normalise_rows, (early, gates, all_gates, phase) = (
         _normalise_rows(dtype), _place(cell, kind, phase),
     )  # fmt: skip
 
     @inlined
-    def run(a, offsets, count, rows, first, hidden, padded, norms, keep):
-        normalise_rows(
-            a, offsets, count, rows, first, hidden, padded, norms[kind], keep,
-            early, gates, all_gates, phase,
+    def run(
+        board, member, members, meeting, a, offsets, count, rows, first, begin, end, hidden, padded,
+        norms, keep,
+    ):  # fmt: skip
+        return normalise_rows(
+            board, member, members, meeting, a, offsets, count, rows, first, begin, end, hidden,
+            padded, norms[kind], keep, early, gates, all_gates, phase,
         )  # fmt: skip
 
     return run
@@ -175,21 +209,35 @@ def normalise(cell, dtype, kind, phase=0):
 
 @cache
 def normalise_backward(cell, dtype, kind, phase=0):
-    """A function for the way back through `count` rows of products.
+    """A function for the way back through the units from `begin` to `end` of `count` rows.
 
     Rows first + rows[r] of d (T B, G, H') are the gradients by what `normalise` made; it writes
     those by the products to `out`, which may be d, and adds those by gain and bias to totals
-    (2, G, H'); `norm` is (gain, normals, scales, totals). It does nothing for a cell that is not
-    normalised.
+    (2, G, H'); `norm` is (gain, normals, scales, totals). A team meets as in `normalise`. It does
+    nothing for a cell that is not normalised.
     """
     if not cell.normalised:
-        return inlined(lambda d, out, count, rows, first, hidden, padded, norm: None)
+
+        @inlined
+        def nothing(
+            board, member, members, meeting, d, out, count, rows, first, begin, end, hidden, padded,
+            norm,
+        ):  # fmt: skip
+            return False
+
+        return nothing
     back, place = _normalise_rows_backward(dtype), _place(cell, kind, phase)
     early, gates, all_gates, phase = place
 
     @inlined
-    def run(d, out, count, rows, first, hidden, padded, norm):
-        back(d, out, count, rows, first, hidden, padded, norm, early, gates, all_gates, phase)
+    def run(
+        board, member, members, meeting, d, out, count, rows, first, begin, end, hidden, padded,
+        norm,
+    ):  # fmt: skip
+        return back(
+            board, member, members, meeting, d, out, count, rows, first, begin, end, hidden, padded,
+            norm, early, gates, all_gates, phase,
+        )  # fmt: skip
 
     return run
 
@@ -206,8 +254,8 @@ def normalise_inputs_backward(dtype):
         for first in range(0, valid.size, BLOCK_ROWS):
             rows = valid[first : first + BLOCK_ROWS]
             back(
-                flat, flat, rows.size, rows, nothing, hidden, padded, norm,
-                nothing, gates, gates, nothing,
+                rows, nothing, np.intp(1), nothing, flat, flat, rows.size, rows, nothing, nothing,
+                padded, hidden, padded, norm, nothing, gates, gates, nothing,
             )  # fmt: skip
 
     return backward

@@ -46,8 +46,8 @@ def _pointer_to(dtype):
 (
     _BEGIN, _END, _PITCH, _PITCH_IH, _PITCH_HH, _SCALES, _PANELS, _EARLY, _LATE,
     _W_IH, _W_HH, _SCALE_IH, _SCALE_HH, _B_IH, _B_HH, _WX, _WH, _WQ, _STATE, _HISTORY, _XG, _HG,
-    _GATED, _KEPT, _OFFSETS,
-) = range(25)  # fmt: skip
+    _GATED, _KEPT, _OFFSETS, _OWN,
+) = range(26)  # fmt: skip
 
 
 @cache
@@ -55,7 +55,7 @@ def step_of(cell, dtype, packed):
     """One step of all sequences, for kernels: products with inputs, with states, the cell.
 
     `offsets` (4, B) are which sequences there are; where their rows of inputs begin, of products,
-    of states. For the other arguments see `forward_units`.
+    of states; `own` (B,) is room, a thread's own. For the other arguments see `forward_units`.
     """
     gate_count = cell.gates
     take_step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
@@ -66,7 +66,7 @@ def step_of(cell, dtype, packed):
     @inlined
     def run(
         board, begin, end, x, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq, extras, norms,
-        state, history, xg, hg, pitch, offsets, y, column, tape, gated, kept, keep,
+        state, history, xg, hg, pitch, offsets, own, y, column, tape, gated, kept, keep,
     ):  # fmt: skip
         (_, batch, width), (_, _, hidden), padded = x.shape, state.shape, history.shape[3]
         rows, x_offsets, products, seen = offsets[0], offsets[1], offsets[2], offsets[3]
@@ -80,10 +80,12 @@ def step_of(cell, dtype, packed):
             begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, flattened(x), x_offsets, batch,
             xg[first:], products, False,
         )  # fmt: skip
-        normalise_inputs(xg, products, batch, rows, 0, hidden, padded, norms, keep)
+        normalise_inputs(
+            board, 0, 1, 0, xg, products, batch, rows, 0, begin, end, hidden, padded, norms, keep
+        )
         take_step(
             board, 0, 1, 1, begin, end, batch, 0, True, 0, 1, rows, xg, first, pitch, w_hh,
-            scale_hh, b_hh, wh, wq, hg[first:], products, seen, hidden, extras, norms, history,
+            scale_hh, b_hh, wh, wq, hg, products, own, seen, hidden, extras, norms, history,
             flattened(y), column, y.shape[2], tape, gated, kept, keep,
         )  # fmt: skip
         for s in range(history.shape[0]):
@@ -126,9 +128,10 @@ def step_kernel(cell, dtype, weights_dtype, packed):
         gated = carray(floats(frame[_GATED]), (batch, padded))
         kept = carray(floats(frame[_KEPT]), (batch * kept_count * padded,))
         offsets = carray(integers(frame[_OFFSETS]), (4, batch))
+        own = carray(integers(frame[_OWN]), (batch,))
         take_step(
             frame, begin, end, x, w_ih, w_hh, scale_ih, scale_hh, b_ih, b_hh, wx, wh, wq, extras,
-            norms, state, history, xg, hg, pitch, offsets, y, 0, history, gated, kept, False,
+            norms, state, history, xg, hg, pitch, offsets, own, y, 0, history, gated, kept, False,
         )  # fmt: skip
 
     identity = f"single_step {text_of_cell(cell)} {dtype} {weights_dtype} {packed}"
@@ -156,7 +159,7 @@ class Stepper:
         self._dtype, self._takes_more = dtype, takes_more(cell)
         self._last = None
         sequences = np.arange(batch)
-        offsets = np.stack([sequences, sequences * inputs, sequences * products, sequences])
+        offsets = np.stack([sequences * n for n in (1, inputs, products, 1)])
         self._room = (
             state, np.zeros((states, 2, batch, padded), dtype), np.empty(batch * products, dtype),
             np.empty(batch * products, dtype), np.empty((batch, padded), dtype),
@@ -191,12 +194,15 @@ class Stepper:
         w_ih, w_hh, scale_ih = arrays[:3]
         addresses = [a.ctypes.data for a in (*arrays, *panels, *self._room)]
         sizes = self._order.pitch, w_ih.shape[1], w_hh.shape[1], scale_ih.size, *map(len, panels)
+        all_bounds = self._bounds(w_ih, w_hh)
+        own = np.empty((len(all_bounds), self._room[0].shape[1]), np.intp)
         self._frames = [
-            np.array([*bounds, *sizes, *addresses], np.intp) for bounds in self._bounds(w_ih, w_hh)
+            np.array([*bounds, *sizes, *addresses, of_thread.ctypes.data], np.intp)
+            for bounds, of_thread in zip(all_bounds, own)
         ]
         packed = panels[0].size > 0
         self._kernel = step_kernel(self._cell, self._dtype, w_ih.dtype, packed)
-        self._used = arrays, panels  # whose addresses the frames have
+        self._used = arrays, panels, own  # whose addresses the frames have
         self._last = weights  # when all is ready for them, lest a call that is broken off tell so
 
     def _bounds(self, w_ih, w_hh):

@@ -31,11 +31,12 @@ def _forward(cell, dtype):
         for r in range(batch):
             offsets[0, r], offsets[1, r], offsets[2, r], offsets[3, r] = r, r * inputs, r * pitch, r
         products = np.empty((2, batch * pitch), x.dtype)
+        own = np.empty(batch, np.intp)
         kept, nothing = np.empty(batch * kept_count * padded, x.dtype), b_ih[:0]
         take_step(
             offsets, 0, padded, x, w_ih, w_hh, nothing, nothing, b_ih, b_hh, nothing, nothing,
-            nothing, (), (), state, history, products[0], products[1], pitch, offsets, y, column,
-            saved, gated, kept, True,
+            nothing, (), (), state, history, products[0], products[1], pitch, offsets, own, y,
+            column, saved, gated, kept, True,
         )  # fmt: skip
 
     return forward
