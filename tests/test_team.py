@@ -8,7 +8,9 @@ import pytest
 
 import gpurnn
 from gpurnn.kernels.cpu import few_sequences, threads
+from gpurnn.kernels.cpu.compiling import kernel
 from gpurnn.kernels.cpu.team import join, team_kernel
+from gpurnn.kernels.cpu.waiting import LONG_MILLISECONDS, looked_long
 from tests.cases import CELLS, Problem, as_parts, as_state, make_layer, random_numbers
 from tests.test_recurrent import check_against_reference
 
@@ -76,6 +78,20 @@ def test_packed_weights_are_shared_too(cell, team, monkeypatch):
     for count in (2, 3) * 10:
         team(count)
         np.testing.assert_array_equal(frozen(*told)[0], alone)
+
+
+@kernel("test_team looked_long")
+def _looked_long(board):
+    return looked_long(board, 0, 1)
+
+
+def test_waits_are_long_by_the_clock():
+    """However seldom one has looked: who yields a core that others want looks once in 4 ms."""
+    board = np.ones(1, np.int64)
+    assert not _looked_long(board)
+    board[0] = 0
+    threading.Timer(0.05 + 2 * LONG_MILLISECONDS / 1000, board.__setitem__, (0, 1)).start()
+    assert _looked_long(board)
 
 
 def test_teams_at_once_do_not_wait_for_each_other(team):

@@ -18,9 +18,8 @@ import numpy as np
 
 from .compiling import inlined, kernel, part
 from .crew import address_of_call, call_by_address, finish, post
-from .waiting import FOREVER, LINE, count_up, look_for, read, wait, write
+from .waiting import FOREVER, LINE, count_up, look_for, looked_long, read, wait, write
 
-PATIENCE = 2000  # spins and yields: a millisecond or less
 _ARRIVED, _CLOSED, _TAKEN, _READY, _MEMBERS = (n * LINE for n in range(5))
 # Of a member's line: the last meeting it has come to; the leader's also says how many share the
 # next even and odd step; a follower's, one more than the step from which it takes part.
@@ -164,8 +163,7 @@ def meet(board, member, members, number):
     write(board, _MEMBERS + member * LINE + _MET, number)
     long = False
     for other in range(members):
-        looks = look_for(board, _MEMBERS + other * LINE + _MET, number, FOREVER)
-        long = long or looks > PATIENCE
+        long = looked_long(board, _MEMBERS + other * LINE + _MET, number) or long
     return long
 
 

@@ -7,29 +7,32 @@ and then yields its core to whoever wants it, be it the one that is waited for.
 import ctypes
 import os
 import platform
+import time
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .compiling import inlined
+from .compiling import inlined, part
 
 LINE = 16  # integers from one thread's line to the next: neighbouring lines are fetched in pairs
 FOREVER = 1 << 62
 _SPINS = 500  # some ten microseconds
-_YIELD = "gpurnn_yield_core"
+LONG_MILLISECONDS = 1
+_YIELD, _CLOCK = "gpurnn_yield_core", "gpurnn_clock"
 
 
-def _register_yield():
+def _register():
     if os.name == "nt":
-        function = ctypes.windll.kernel32.SwitchToThread
+        functions = ctypes.windll.kernel32.SwitchToThread, ctypes.windll.kernel32.GetTickCount64
     else:
-        function = ctypes.CDLL(None).sched_yield
-    llvm.add_symbol(_YIELD, ctypes.cast(function, ctypes.c_void_p).value)
+        functions = ctypes.CDLL(None).sched_yield, ctypes.CDLL(None).clock_gettime
+    for name, function in zip((_YIELD, _CLOCK), functions):
+        llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
 
 
-_register_yield()
+_register()
 # LLVM's intrinsic by which a core is told that its thread only waits, and its operands.
 _PAUSES = dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause", ())) | dict.fromkeys(
     ("aarch64", "arm64"), ("llvm.aarch64.hint", (1,))
@@ -89,7 +92,7 @@ def exchange(typingctx, board, at, old, new):
 def _call(builder, name, result, operands):
     signature = ir.FunctionType(result, [operand.type for operand in operands])
     function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
-    builder.call(function, operands)
+    return builder.call(function, operands)
 
 
 @intrinsic
@@ -117,6 +120,23 @@ def _yield_core(typingctx):
     return types.void(), codegen
 
 
+@intrinsic
+def _milliseconds(typingctx):
+    """Of a clock that never goes back."""
+
+    def codegen(context, builder, sig, args):
+        number = ir.IntType(64)
+        if os.name == "nt":
+            return _call(builder, _CLOCK, number, [])
+        told = builder.alloca(number, size=2)  # seconds, nanoseconds
+        _call(builder, _CLOCK, ir.IntType(32), [ir.IntType(32)(time.CLOCK_MONOTONIC), told])
+        seconds, rest = (builder.load(builder.gep(told, [number(i)])) for i in range(2))
+        thousands = builder.mul(seconds, number(1000))
+        return builder.add(thousands, builder.sdiv(rest, number(1_000_000)))
+
+    return types.int64(), codegen
+
+
 @inlined
 def wait(spins):
     if spins < _SPINS:
@@ -133,3 +153,19 @@ def look_for(board, at, number, most):
         wait(looks)
         looks += 1
     return looks
+
+
+@part
+def _look_on(board, at, number):
+    """As `looked_long`, of who has spun in vain."""
+    begun = _milliseconds()
+    look_for(board, at, number, FOREVER)
+    # By the clock: where others want this core, each time that it is yielded takes milliseconds.
+    return _milliseconds() - begun > LONG_MILLISECONDS
+
+
+@inlined
+def looked_long(board, at, number):
+    """Look until `number` or more is written there; returns whether it took some milliseconds, so
+    that others must be using a core."""
+    return look_for(board, at, number, _SPINS) == _SPINS and _look_on(board, at, number)
