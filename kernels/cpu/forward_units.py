@@ -241,9 +241,9 @@ def forward_units(cell, dtype, packed=False):
     `pack_columns` packs of w, starts, bias and numbers; state (S, B, H): comes as the initial
     state, leaves as the final one; extras; `norms`, see `normalisation`; history; xg, room for the
     products of a block of steps' inputs (steps B, G H' rounded up to panels), and hg, flat, for
-    those of a step's states; y, flat, in which
-    row (t, b) begins at (t B + b) y_stride + y_offset; tape, gated; kept, room for B sequences;
-    whether to keep the former; whether time runs backwards.
+    those of a step's states; y, flat, in which row (t, b) begins at (t B + b) y_stride + y_offset;
+    tape, gated; kept, room for B sequences; whether to keep the former; whether time runs
+    backwards.
     """
     lanes, gate_count, together = lanes_of(dtype), cell.gates, vectors_apart(cell)
     step = (two_phase if cell.late else one_phase)(cell, dtype, packed)
@@ -264,7 +264,6 @@ def forward_units(cell, dtype, packed=False):
         x_numbers, x_offsets = np.empty(block * batch, np.intp), np.empty(block * batch, np.intp)
         own, offsets = np.empty(batch, np.intp), np.empty(batch, np.intp)
         xg_offsets, hg_offsets = np.arange(block * batch) * x_stride, np.arange(batch) * x_stride
-        xg_flat, x_flat = flattened(xg), flattened(x)
         if panels:
             _multiply_first_inputs(
                 leads, crew, board, x, rows, counts, wx, w, starts, bias, numbers, panels, xg,
@@ -277,8 +276,8 @@ def forward_units(cell, dtype, packed=False):
                     0, block, steps, reverse, rows, counts, batch, width, x_numbers, x_offsets
                 )
                 normalise_inputs(
-                    board, 0, 1, 0, xg_flat, xg_offsets, listed, x_numbers, 0, 0, padded, hidden,
-                    padded, norms, keep,
+                    board, 0, 1, 0, flattened(xg), xg_offsets, listed, x_numbers, 0, 0, padded,
+                    hidden, padded, norms, keep,
                 )  # fmt: skip
             _slots_of_ends(rows, counts, steps, slots, reverse, ends)
             for s in range(states):
@@ -289,6 +288,7 @@ def forward_units(cell, dtype, packed=False):
         member, s0 = join(board, leads)
         if s0 < 0:
             return
+        xg_flat, x_flat = flattened(xg), flattened(x)
         groups = (padded // lanes + together - 1) // together
         multiplied = block if panels else np.intp(0)
         members_before, used, disturbed = np.intp(1), np.intp(0), False
@@ -319,11 +319,13 @@ def forward_units(cell, dtype, packed=False):
                         begin, end, hidden, w_ih, scale_ih, b_ih, wx, width, x_flat, x_offsets,
                         used, mine, xg_offsets, False,
                     )  # fmt: skip
-                waited = normalise_inputs(
-                    board, member, members, s * _DONE + _OF_INPUTS, xg_flat, xg_offsets, used,
-                    x_numbers, 0, begin, end, hidden, padded, norms, keep,
-                )  # fmt: skip
-                disturbed, used = disturbed or waited, np.intp(0)
+                if normalised:
+                    waited = normalise_inputs(
+                        board, member, members, s * _DONE + _OF_INPUTS, flattened(xg), xg_offsets,
+                        used, x_numbers, 0, begin, end, hidden, padded, norms, keep,
+                    )  # fmt: skip
+                    disturbed = disturbed or waited
+                used = np.intp(0)
             elif s == s0:
                 for k in range(first, s):
                     used += counts[steps - 1 - k if reverse else k]

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .compiling import inlined, part
+from .compiling import inlined
 
 LINE = 16  # integers from one thread's line to the next: neighbouring lines are fetched in pairs
 FOREVER = 1 << 62
@@ -155,17 +155,13 @@ def look_for(board, at, number, most):
     return looks
 
 
-@part
-def _look_on(board, at, number):
-    """As `looked_long`, of who has spun in vain."""
-    begun = _milliseconds()
-    look_for(board, at, number, FOREVER)
-    # By the clock: where others want this core, each time that it is yielded takes milliseconds.
-    return _milliseconds() - begun > LONG_MILLISECONDS
-
-
 @inlined
 def looked_long(board, at, number):
     """Look until `number` or more is written there; returns whether it took some milliseconds, so
     that others must be using a core."""
-    return look_for(board, at, number, _SPINS) == _SPINS and _look_on(board, at, number)
+    looks = look_for(board, at, number, _SPINS)
+    begun = _milliseconds() if looks == _SPINS else 0
+    if looks == _SPINS:
+        look_for(board, at, number, FOREVER)
+    # By the clock: where others want this core, each time that it is yielded takes milliseconds.
+    return looks == _SPINS and _milliseconds() - begun > LONG_MILLISECONDS
