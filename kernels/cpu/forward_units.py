@@ -101,10 +101,40 @@ def multiply_units(first, gates, lanes, packed):
 _OF_INPUTS, _OF_EARLY, _GATED, _OF_LATE, _DONE = 1, 3, 5, 6, 8
 
 
+def _products(cell, dtype, packed, first_gate, gates, phase):
+    """A function that makes `hg` of some gates, those of the units from `begin` to `end`, and where
+    they begin in it: `own`.
+
+    They are products with `seen`, of which a sequence's row is number seen_row + rows[r]. Returns
+    whether members of a team waited long for each other.
+    """
+    multiply = multiply_units(first_gate, gates, lanes_of(dtype), packed)
+    normalise_products = normalise(cell, dtype, HIDDEN, phase)
+
+    @inlined
+    def make(
+        board, member, members, meeting, begin, end, count, t, first, rows, seen, seen_row, batch,
+        hidden, padded, w, scale, bias, panels, hg, hg_offsets, own, offsets, norms, keep,
+    ):  # fmt: skip
+        for r in range(count):
+            offsets[r] = (seen_row + rows[r]) * padded
+            own[r] = hg_offsets[r] + begin * gates
+        depth = depth_of(first, seen, offsets, count, hidden)
+        multiply(
+            begin, end, hidden, w, scale, bias, panels, depth, seen, offsets, count, hg, own,
+            t % 2 == 1,
+        )  # fmt: skip
+        return normalise_products(
+            board, member, members, meeting, hg, hg_offsets, count, rows, t * batch, begin, end,
+            hidden, padded, norms, keep,
+        )  # fmt: skip
+
+    return make
+
+
 def one_phase(cell, dtype, packed):
+    make_products = _products(cell, dtype, packed, 0, cell.gates, 0)
     run_cell = cell_pass(cell, dtype)
-    multiply = multiply_units(0, cell.gates, lanes_of(dtype), packed)
-    normalise_products, gate_count = normalise(cell, dtype, HIDDEN), cell.gates
 
     @inlined
     def step(
@@ -113,18 +143,10 @@ def one_phase(cell, dtype, packed):
         norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        for r in range(count):
-            offsets[r] = (before * batch + rows[r]) * padded
-            own[r] = hg_offsets[r] + begin * gate_count
-        states_flat = flattened(history)
-        depth = depth_of(first, states_flat, offsets, count, hidden)
-        multiply(
-            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg, own,
-            t % 2 == 1,
-        )  # fmt: skip
-        long = normalise_products(
-            board, member, members, meeting + _OF_EARLY, hg, hg_offsets, count, rows, t * batch,
-            begin, end, hidden, padded, norms, keep,
+        long = make_products(
+            board, member, members, meeting + _OF_EARLY, begin, end, count, t, first, rows,
+            flattened(history), before * batch, batch, hidden, padded, w, scale, bias, wh, hg,
+            hg_offsets, own, offsets, norms, keep,
         )  # fmt: skip
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, own, hidden,
@@ -136,11 +158,10 @@ def one_phase(cell, dtype, packed):
 
 
 def two_phase(cell, dtype, packed):
+    early_count = cell.gates - cell.late
+    make_early = _products(cell, dtype, packed, 0, early_count, 0)
+    make_late = _products(cell, dtype, packed, early_count, cell.late, 1)
     run_gates, run_cell = gate_pass(cell, dtype), cell_pass(cell, dtype)
-    early_count, late_count = cell.gates - cell.late, cell.late
-    multiply_early = multiply_units(0, early_count, lanes_of(dtype), packed)
-    multiply_late = multiply_units(early_count, cell.late, lanes_of(dtype), packed)
-    normalise_early, normalise_late = (normalise(cell, dtype, HIDDEN, phase) for phase in (0, 1))
 
     @inlined
     def step(
@@ -149,36 +170,21 @@ def two_phase(cell, dtype, packed):
         norms, history, y, y_offset, y_stride, tape, gated, kept, keep,
     ):  # fmt: skip
         batch, padded = history.shape[2:]
-        states_flat, gated_flat = flattened(history), flattened(gated)
         gated_row = t * batch if keep else 0
-        for r in range(count):
-            offsets[r] = (before * batch + rows[r]) * padded
-            own[r] = hg_offsets[r] + begin * early_count
-        depth = depth_of(first, states_flat, offsets, count, hidden)
-        multiply_early(
-            begin, end, hidden, w, scale, bias, wh, depth, states_flat, offsets, count, hg, own,
-            t % 2 == 1,
-        )  # fmt: skip
-        long = normalise_early(
-            board, member, members, meeting + _OF_EARLY, hg, hg_offsets, count, rows, t * batch,
-            begin, end, hidden, padded, norms, keep,
+        long = make_early(
+            board, member, members, meeting + _OF_EARLY, begin, end, count, t, first, rows,
+            flattened(history), before * batch, batch, hidden, padded, w, scale, bias, wh, hg,
+            hg_offsets, own, offsets, norms, keep,
         )  # fmt: skip
         run_gates(
             begin, end, count, rows, t, before, xg, x_start, x_stride, hg, own, hidden, extras,
             history, gated, gated_row, kept,
         )  # fmt: skip
         long = members > 1 and meet(board, member, members, meeting + _GATED) or long
-        for r in range(count):
-            offsets[r] = (gated_row + rows[r]) * padded
-            own[r] = hg_offsets[r] + begin * late_count
-        depth = depth_of(first, gated_flat, offsets, count, hidden)
-        multiply_late(
-            begin, end, hidden, w, scale, bias, wq, depth, gated_flat, offsets, count, hg, own,
-            t % 2 == 1,
-        )  # fmt: skip
-        waited = normalise_late(
-            board, member, members, meeting + _OF_LATE, hg, hg_offsets, count, rows, t * batch,
-            begin, end, hidden, padded, norms, keep,
+        waited = make_late(
+            board, member, members, meeting + _OF_LATE, begin, end, count, t, first, rows,
+            flattened(gated), gated_row, batch, hidden, padded, w, scale, bias, wq, hg, hg_offsets,
+            own, offsets, norms, keep,
         )  # fmt: skip
         run_cell(
             begin, end, count, rows, t, before, after, xg, x_start, x_stride, hg, own, hidden,

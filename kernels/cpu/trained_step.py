@@ -61,10 +61,8 @@ def _backward(cell, dtype):
         dxg = np.empty((1, batch, gates, padded), x.dtype)
         dhg = np.empty((1, batch, gates, padded), x.dtype) if apart else dxg
         dweights = np.empty((1, batch, 0, padded), x.dtype)
-        carry, dgated = (
-            np.empty((states, batch, padded), x.dtype),
-            np.empty(batch * padded, x.dtype),
-        )
+        carry = np.empty((states, batch, padded), x.dtype)
+        dgated = np.empty(batch * padded, x.dtype)
         carried = np.empty(batch * carried_count * padded, x.dtype)
         for s in range(states):
             for r in range(batch):

@@ -12,6 +12,7 @@ import time
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiling import inlined
@@ -128,7 +129,7 @@ def _milliseconds(typingctx):
         number = ir.IntType(64)
         if os.name == "nt":
             return _call(builder, _CLOCK, number, [])
-        told = builder.alloca(number, size=2)  # seconds, nanoseconds
+        told = cgutils.alloca_once(builder, number, size=2)  # seconds, nanoseconds
         _call(builder, _CLOCK, ir.IntType(32), [ir.IntType(32)(time.CLOCK_MONOTONIC), told])
         seconds, rest = (builder.load(builder.gep(told, [number(i)])) for i in range(2))
         thousands = builder.mul(seconds, number(1000))
@@ -159,9 +160,9 @@ def look_for(board, at, number, most):
 def looked_long(board, at, number):
     """Look until `number` or more is written there; returns whether it took some milliseconds, so
     that others must be using a core."""
-    looks = look_for(board, at, number, _SPINS)
-    begun = _milliseconds() if looks == _SPINS else 0
-    if looks == _SPINS:
-        look_for(board, at, number, FOREVER)
+    if look_for(board, at, number, _SPINS) < _SPINS:
+        return False
     # By the clock: where others want this core, each time that it is yielded takes milliseconds.
-    return looks == _SPINS and _milliseconds() - begun > LONG_MILLISECONDS
+    begun = _milliseconds()
+    look_for(board, at, number, FOREVER)
+    return _milliseconds() - begun > LONG_MILLISECONDS
