@@ -1,7 +1,7 @@
 """Where arrays lie, and the memory of large ones, which is used again.
 
 A batch's outputs and gradients are megabytes, new in every call; to have the pages for them made
-and cleared each time took up to half of it.
+and cleared each time took up to a third of it.
 """
 
 import ctypes
